@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend.h"
+
+#include "dtype.h"
+
+const char *ab_backend_name(const ab_backend *backend) { return backend->descriptor->name; }
+
+const char *ab_backend_version(const ab_backend *backend) {
+  return backend->descriptor->version != NULL ? backend->descriptor->version : "";
+}
+
+const char *ab_backend_path(const ab_backend *backend) { return backend->path; }
+
+void ab__invocation_init(ab__invocation *invocation, const ab_backend *backend, uint32_t flags, const ab_stream *stream,
+                         ab_error *error) {
+  invocation->report = (ab_report){.struct_size = (uint32_t)sizeof(ab_report)};
+  invocation->call = (ab_call){.struct_size = (uint32_t)sizeof(ab_call),
+                               .flags = flags,
+                               .self = backend->self,
+                               .stream = stream,
+                               .report = &invocation->report,
+                               .error = error};
+}
+
+ab_status ab__backend_enter(const ab_backend *backend, int held, void **token, ab_error *error) {
+  *token = NULL;
+  const ab_runtime *runtime = &backend->bridge->runtime;
+  if (held || backend->descriptor->lock == AB_LOCK_NONE || runtime->lock_enter == NULL) return AB_OK;
+  if (!ab__bridge_ending(backend->bridge)) *token = runtime->lock_enter(runtime->self);
+  if (*token == NULL) return ab_error_set(error, AB_ENDING, "%s", ab_status_text(AB_ENDING));
+  return AB_OK;
+}
+
+void ab__backend_leave(const ab_backend *backend, void *token) {
+  if (token != NULL) backend->bridge->runtime.lock_leave(backend->bridge->runtime.self, token);
+}
+
+ab_status ab__backend_start(const ab_backend *backend, ab_error *error) {
+  if (atomic_load_explicit(&backend->started, memory_order_acquire)) return AB_OK;
+  if (backend->vtable->start != NULL) {
+    ab__invocation run;
+    ab__invocation_init(&run, backend, 0, NULL, error);
+    const ab_status status = backend->vtable->start(&run.call);
+    if (status != AB_OK) return status;
+  }
+  atomic_store_explicit(&((ab_backend *)backend)->started, 1, memory_order_release);
+  return AB_OK;
+}
+
+/* ------------------------------------------------------------------ abilities */
+
+static int same_device(DLDevice a, DLDevice b) { return a.device_type == b.device_type && a.device_id == b.device_id; }
+
+static const ab__ability *remembered(const ab_backend *backend, DLDevice device, uint32_t slot) {
+  const unsigned count = atomic_load_explicit(&backend->ability_count, memory_order_acquire);
+  for (unsigned index = 0; index < count; index++) {
+    const ab__ability *ability = &backend->abilities[index];
+    if (same_device(ability->device, device) && ability->slot == slot) return ability;
+  }
+  return NULL;
+}
+
+static uint64_t dtype_set(const ab_capabilities *stated) {
+  uint64_t set = 0;
+  for (uint32_t index = 0; index < stated->dtype_count; index++) {
+    const int at = ab__dtype_index(stated->dtypes[index]);
+    if (at >= 0) set |= UINT64_C(1) << at;
+  }
+  return set;
+}
+
+/* The most careful reading of what a newer plugin may have said. */
+static void make_safe(ab_capabilities *stated) {
+  if (stated->layout > AB_LAYOUT_C) stated->layout = AB_LAYOUT_C;
+  if (stated->max_ndim > AB_MAX_NDIM) stated->max_ndim = AB_MAX_NDIM;
+  if (stated->alignment > 4096) stated->alignment = 4096;
+}
+
+/* Slots are written once and published by the count. A table that is full replaces its last entry: the answers stay
+ * right, that one is only asked again. */
+static const ab__ability *remember(ab_backend *backend, const ab__ability *fresh) {
+  pthread_mutex_lock(&backend->ability_lock);
+  const ab__ability *known = remembered(backend, fresh->device, fresh->slot);
+  if (known == NULL) {
+    const unsigned count = atomic_load_explicit(&backend->ability_count, memory_order_relaxed);
+    const unsigned at = count < AB__CAPABILITY_SLOTS ? count : AB__CAPABILITY_SLOTS - 1;
+    backend->abilities[at] = *fresh;
+    known = &backend->abilities[at];
+    atomic_store_explicit(&backend->ability_count, at + 1, memory_order_release);
+  }
+  pthread_mutex_unlock(&backend->ability_lock);
+  return known;
+}
+
+ab_status ab__backend_ability(const ab_backend *backend, DLDevice device, uint32_t slot, const ab__ability **ability,
+                              ab_error *error) {
+  const ab__ability *known = remembered(backend, device, slot);
+  if (known != NULL) {
+    *ability = known;
+    return AB_OK;
+  }
+  ab__invocation run;
+  ab__invocation_init(&run, backend, 0, NULL, error);
+  ab__ability fresh = {.device = device, .slot = slot, .stated = {.struct_size = (uint32_t)sizeof(ab_capabilities)}};
+  const ab_status status = backend->vtable->capabilities(&run.call, device, slot, &fresh.stated);
+  if (status != AB_OK && status != AB_UNSUPPORTED && status != AB_NO_DEVICE) return status;
+  fresh.supported = status == AB_OK;
+  make_safe(&fresh.stated);
+  fresh.dtypes = fresh.supported ? dtype_set(&fresh.stated) : 0;
+  *ability = remember((ab_backend *)backend, &fresh);
+  return AB_OK;
+}
+
+/* ------------------------------------------------------------------ public: asking a backend */
+
+ab_status ab_backend_probe(const ab_backend *backend, ab_framework_info *info, ab_error *error) {
+  if (backend->vtable->probe == NULL)
+    return ab_error_set(error, AB_UNSUPPORTED, "%s does not say", ab_backend_name(backend));
+  ab_error local;
+  ab_error_init(&local);
+  if (error == NULL) error = &local;
+  void *token = NULL;
+  ab_status status = ab__backend_enter(backend, 0, &token, error);
+  if (status != AB_OK) return status;
+  ab__invocation run;
+  ab__invocation_init(&run, backend, 0, NULL, error);
+  status = backend->vtable->probe(&run.call, info);
+  ab__backend_leave(backend, token);
+  ab_error_clear(&local);
+  return status;
+}
+
+ab_status ab_backend_start(const ab_backend *backend, ab_error *error) {
+  ab_error local;
+  ab_error_init(&local);
+  if (error == NULL) error = &local;
+  void *token = NULL;
+  ab_status status = ab__backend_enter(backend, 0, &token, error);
+  if (status != AB_OK) return status;
+  status = ab__backend_start(backend, error);
+  ab__backend_leave(backend, token);
+  ab_error_clear(&local);
+  return status;
+}
+
+ab_status ab_backend_devices(const ab_backend *backend, ab_device_visitor visit, void *context, ab_error *error) {
+  if (backend->vtable->devices == NULL)
+    return ab_error_set(error, AB_UNSUPPORTED, "%s does not list its devices", ab_backend_name(backend));
+  ab_error local;
+  ab_error_init(&local);
+  if (error == NULL) error = &local;
+  void *token = NULL;
+  ab_status status = ab__backend_enter(backend, 0, &token, error);
+  if (status != AB_OK) return status;
+  status = ab__backend_start(backend, error);
+  ab__invocation run;
+  ab__invocation_init(&run, backend, 0, NULL, error);
+  if (status == AB_OK) status = backend->vtable->devices(&run.call, visit, context);
+  ab__backend_leave(backend, token);
+  ab_error_clear(&local);
+  return status;
+}
+
+ab_status ab_backend_capabilities(const ab_backend *backend, DLDevice device, uint32_t slot,
+                                  ab_capabilities *capabilities, ab_error *error) {
+  ab_error local;
+  ab_error_init(&local);
+  if (error == NULL) error = &local;
+  void *token = NULL;
+  ab_status status = ab__backend_enter(backend, 0, &token, error);
+  if (status != AB_OK) return status;
+  const ab__ability *ability = NULL;
+  status = ab__backend_start(backend, error);
+  if (status == AB_OK) status = ab__backend_ability(backend, device, slot, &ability, error);
+  ab__backend_leave(backend, token);
+  if (status == AB_OK && !ability->supported)
+    status = ab_error_set(error, AB_UNSUPPORTED, "%s has nothing there", ab_backend_name(backend));
+  if (status == AB_OK) ab_struct_fill(capabilities, &ability->stated, (uint32_t)sizeof ability->stated);
+  ab_error_clear(&local);
+  return status;
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+#include "conversion.h"
+
+#include "device/opencl.h"
+#include "pivot.h"
+#include "target.h"
+
+/* Copies below this many bytes are quicker than letting go of the runtime's lock and taking it again. */
+enum { BLOCKING_BYTES = 1 << 18 };
+
+/* ------------------------------------------------------------------ fetch */
+
+static void *blocking_begin(const ab__conversion *c, uint64_t bytes) {
+  const ab_runtime *runtime = &c->bridge->runtime;
+  return bytes >= BLOCKING_BYTES && runtime->blocking_begin != NULL ? runtime->blocking_begin(runtime->self) : NULL;
+}
+
+static void blocking_end(const ab__conversion *c, void *token) {
+  if (token != NULL) c->bridge->runtime.blocking_end(c->bridge->runtime.self, token);
+}
+
+static ab_status check_described(const ab__conversion *c, DLManagedTensorVersioned **tensor) {
+  const DLTensor *t = &(*tensor)->dl_tensor;
+  const int same = t->ndim == c->info.ndim && t->dtype.code == c->info.dtype.code &&
+                   t->dtype.bits == c->info.dtype.bits &&
+                   (t->ndim == 0 || memcmp(t->shape, c->shape, (size_t)t->ndim * sizeof(int64_t)) == 0);
+  if (same) return AB_OK;
+  ab__tensor_delete(*tensor);
+  *tensor = NULL;
+  return ab_error_set(c->error, AB_INVALID_TENSOR, "%s gave another dtype or shape than it had described",
+                      ab_backend_name(c->at.source));
+}
+
+static ab_status fetch_shared(ab__conversion *c, const ab_stream *stream, DLManagedTensorVersioned **tensor) {
+  if (c->info.tensor != NULL) {
+    *tensor = c->info.tensor;
+    c->info.tensor = NULL;
+    return AB_OK;
+  }
+  if (c->at.source->vtable->to_dlpack == NULL || (c->info.flags & AB_INFO_NOT_SHAREABLE)) return AB_UNSUPPORTED;
+  ab__invocation run;
+  ab__invocation_init(&run, c->at.source, ab__conversion_call_flags(c), stream, c->error);
+  ab_status status = c->at.source->vtable->to_dlpack(&run.call, c->source, tensor);
+  if (status == AB_OK) status = ab__tensor_adopt(tensor, c->error);
+  if (status == AB_OK) status = check_described(c, tensor);
+  if (status == AB_OK) c->report |= run.report.flags;
+  return status;
+}
+
+static ab_status fetch_mapped(ab__conversion *c, DLManagedTensorVersioned **tensor) {
+  DLManagedTensorVersioned *device = NULL;
+  ab_status status = fetch_shared(c, NULL, &device);
+  if (status != AB_OK) return status;
+  void *token = blocking_begin(c, BLOCKING_BYTES); /* maps wait for the device */
+  status = ab__opencl_map(device, tensor, c->error);
+  blocking_end(c, token);
+  if (status != AB_OK) ab__tensor_delete(device);
+  return status;
+}
+
+static ab_status fetch_to_host(ab__conversion *c, DLManagedTensorVersioned **tensor) {
+  ab__invocation run;
+  ab__invocation_init(&run, c->at.source, ab__conversion_call_flags(c), NULL, c->error);
+  ab_status status = c->at.source->vtable->to_host(&run.call, c->source, tensor);
+  if (status == AB_OK) status = ab__tensor_adopt(tensor, c->error);
+  if (status == AB_OK) status = check_described(c, tensor);
+  if (status != AB_OK) return status;
+  const int copied = (run.report.flags & AB_REPORT_COPIED) != 0;
+  c->report |= run.report.flags & ~(uint32_t)AB_REPORT_SHARED;
+  if (copied) (*tensor)->flags |= DLPACK_FLAG_BITMASK_IS_COPIED;
+  else (*tensor)->flags &= ~(uint64_t)DLPACK_FLAG_BITMASK_IS_COPIED;
+  ab__record_step(c->record, AB_STEP_TO_HOST, copied ? c->at.bytes : 0);
+  return AB_OK;
+}
+
+static ab_status fetch(ab__conversion *c, const ab__way *way, const ab_stream *stream, DLManagedTensorVersioned **tensor) {
+  switch (way->fetch) {
+    case AB__FETCH_SHARE: return fetch_shared(c, stream, tensor);
+    case AB__FETCH_MAP: return fetch_mapped(c, tensor);
+    case AB__FETCH_TO_HOST: return fetch_to_host(c, tensor);
+    default: /* the described bytes are enough, unless only the tensor knows them */
+      if (c->info.data != NULL || c->at.layout.empty) return AB_OK;
+      return fetch_shared(c, NULL, tensor);
+  }
+}
+
+/* ------------------------------------------------------------------ hold */
+
+static void strides_in_bytes(const DLTensor *t, int64_t itemsize, int64_t *strides) {
+  for (int32_t axis = 0; axis < t->ndim; axis++) strides[axis] = t->strides[axis] * itemsize;
+}
+
+static ab_status copy_out(ab__conversion *c, DLManagedTensorVersioned **tensor) {
+  int64_t strides[AB_MAX_NDIM];
+  ab__view view = {.data = c->info.data, .ndim = c->info.ndim, .shape = c->shape, .strides = c->strides,
+                   .dtype = c->info.dtype, .swapped = (c->info.flags & AB_INFO_BYTE_SWAPPED) != 0};
+  if (*tensor != NULL) {
+    const DLTensor *t = &(*tensor)->dl_tensor;
+    strides_in_bytes(t, c->at.itemsize, strides);
+    view = (ab__view){.data = t->data, .ndim = t->ndim, .shape = t->shape, .strides = strides, .dtype = t->dtype};
+  }
+  DLManagedTensorVersioned *pivot = NULL;
+  void *token = blocking_begin(c, c->at.bytes);
+  const ab_status status = ab__pivot_copy(&view, c->at.dtype, c->options->threads, &pivot, c->error);
+  blocking_end(c, token);
+  if (status != AB_OK) return status;
+  ab__tensor_delete(*tensor);
+  *tensor = pivot;
+  uint64_t bytes = c->at.bytes / c->at.itemsize * ab_dtype_size(c->at.dtype);
+  ab__record_step(c->record, AB_STEP_PIVOT, bytes);
+  if (c->at.dtype.code != c->info.dtype.code || c->at.dtype.bits != c->info.dtype.bits) c->report |= AB_REPORT_CAST;
+  c->report |= AB_REPORT_COPIED;
+  return AB_OK;
+}
+
+static ab_status layout_of_tensor(const ab__conversion *c, const DLTensor *t, ab__layout *layout) {
+  int64_t strides[AB_MAX_NDIM];
+  strides_in_bytes(t, c->at.itemsize, strides);
+  return ab__layout_of(t->ndim, t->shape, strides, c->at.itemsize, layout);
+}
+
+/* A fresh tensor from the source framework stands for a copy: only its form must fit. */
+static int tensor_fits(const ab__conversion *c, const ab__way *way, const DLManagedTensorVersioned *tensor) {
+  ab__layout layout;
+  if (layout_of_tensor(c, &tensor->dl_tensor, &layout) != AB_OK) return 0;
+  const int fresh = (tensor->flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
+  if (way->deliver == AB__DELIVER_PUSH)
+    return layout.dense_c && ((uintptr_t)tensor->dl_tensor.data & 63) == 0 && c->at.dtype.code == c->info.dtype.code &&
+           c->at.dtype.bits == c->info.dtype.bits;
+  ab__situation at = c->at;
+  ab_array_info info = c->info;
+  at.info = &info;
+  info.flags &= ~(uint32_t)AB_INFO_BYTE_SWAPPED; /* a tensor is in native order */
+  if (fresh) {
+    info.mutability = AB_MUTABLE;
+    at.copy = AB_COPY_IF_NEEDED;
+    at.flags = 0;
+  }
+  return !ab__share_refused(&at, tensor->dl_tensor.data, &layout, NULL);
+}
+
+static ab_status hold(ab__conversion *c, const ab__way *way, DLManagedTensorVersioned **tensor) {
+  if (way->hold == AB__HOLD_COPY || *tensor == NULL) return copy_out(c, tensor);
+  if (way->hold == AB__HOLD_FIT) return tensor_fits(c, way, *tensor) ? AB_OK : copy_out(c, tensor);
+  /* Shared as planned; what only the real tensor shows (its address, its strides) is looked at here. */
+  const int described = c->info.data != NULL && c->info.data == (*tensor)->dl_tensor.data;
+  if (described || !ab__is_host((*tensor)->dl_tensor.device)) return AB_OK;
+  ab__layout layout;
+  ab_status status = layout_of_tensor(c, &(*tensor)->dl_tensor, &layout);
+  if (status != AB_OK) return status;
+  ab_step why = {.reason = ""};
+  if (!ab__share_refused(&c->at, (*tensor)->dl_tensor.data, &layout, &why)) return AB_OK;
+  return ab_error_set(c->error, AB_UNSUPPORTED, "%s", why.reason);
+}
+
+/* ------------------------------------------------------------------ deliver */
+
+static int is_fresh(const ab__way *way, const DLManagedTensorVersioned *tensor) {
+  return way->hold != AB__HOLD_SHARE && (tensor->flags & DLPACK_FLAG_BITMASK_IS_COPIED);
+}
+
+/* The flag is for targets that can keep it. What is immutable by convention is handed to them read-only, too. */
+static void mark_read_only(const ab__conversion *c, int fresh, DLManagedTensorVersioned *tensor) {
+  tensor->flags &= ~(uint64_t)DLPACK_FLAG_BITMASK_READ_ONLY;
+  if (!fresh && c->info.mutability != AB_MUTABLE && (c->at.take->stated.flags & AB_CARRIES_READ_ONLY))
+    tensor->flags |= DLPACK_FLAG_BITMASK_READ_ONLY;
+}
+
+static ab_status wrap(ab__conversion *c, DLManagedTensorVersioned **tensor) {
+  ab__native native;
+  ab_status status = ab__target_native(c->at.target, c->at.device, &native, c->error);
+  if (status != AB_OK) return status;
+  DLManagedTensorVersioned *wrapped = NULL;
+  status = ab__opencl_wrap(native.context, native.device, c->at.device, *tensor, &wrapped, c->error);
+  if (status != AB_OK) return status;
+  *tensor = wrapped;
+  ab__record_step(c->record, AB_STEP_WRAP, 0);
+  return AB_OK;
+}
+
+static ab_status import(ab__conversion *c, const ab_stream *stream, DLManagedTensorVersioned **tensor, void **object) {
+  if (ab__is_host((*tensor)->dl_tensor.device)) (*tensor)->dl_tensor.device = c->at.device;
+  ab__invocation run;
+  ab__invocation_init(&run, c->at.target, ab__conversion_call_flags(c), stream, c->error);
+  int32_t consumed = 0;
+  const ab_status status = c->at.target->vtable->from_dlpack(&run.call, *tensor, c->at.device, &consumed, object);
+  if (status == AB_OK || consumed) *tensor = NULL;
+  if (status == AB_OK) c->report |= run.report.flags;
+  return status;
+}
+
+static ab_status push(ab__conversion *c, const ab_stream *stream, const DLManagedTensorVersioned *tensor, void **object) {
+  ab__invocation run;
+  ab__invocation_init(&run, c->at.target, ab__conversion_call_flags(c), stream, c->error);
+  const ab_status status = c->at.target->vtable->from_host(&run.call, &tensor->dl_tensor, c->at.device, object);
+  if (status != AB_OK) return status;
+  c->report |= run.report.flags | AB_REPORT_COPIED;
+  ab__record_step(c->record, AB_STEP_FROM_HOST, c->at.bytes);
+  return AB_OK;
+}
+
+static ab_status deliver(ab__conversion *c, const ab__way *way, const ab_stream *stream, DLManagedTensorVersioned **tensor,
+                         void **object) {
+  if (way->deliver == AB__DELIVER_PUSH) return push(c, stream, *tensor, object);
+  const int fresh = is_fresh(way, *tensor);
+  mark_read_only(c, fresh, *tensor);
+  if (way->deliver == AB__DELIVER_WRAP) {
+    const ab_status status = wrap(c, tensor);
+    if (status != AB_OK) return status;
+  } else {
+    ab__record_step(c->record, way->fetch == AB__FETCH_MAP && !fresh ? AB_STEP_MAP : AB_STEP_EXCHANGE, 0);
+  }
+  const ab_status status = import(c, stream, tensor, object);
+  if (status == AB_OK && !fresh) {
+    const uint32_t later = AB_READS_HOST_LATER | AB_MAKES_IMMUTABLE;
+    c->report |= AB_REPORT_SHARED;
+    if (c->info.mutability == AB_MUTABLE && (c->at.take->stated.flags & later)) c->report |= AB_REPORT_ALIASES_MUTABLE;
+  }
+  return status;
+}
+
+ab_status ab__conversion_go(ab__conversion *c, const ab__way *way, const ab_stream *stream, void **object) {
+  const uint32_t mark = c->record != NULL ? c->record->step_count : 0;
+  const uint32_t report = c->report;
+  DLManagedTensorVersioned *tensor = NULL;
+  ab_status status = fetch(c, way, stream, &tensor);
+  if (status == AB_OK) status = hold(c, way, &tensor);
+  if (status == AB_OK) status = deliver(c, way, stream, &tensor, object);
+  ab__tensor_delete(tensor);
+  if (status == AB_OK) return AB_OK;
+  ab__record_rewind(c->record, mark);
+  c->report = report;
+  return status;
+}

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MIT
+ * The one file that knows the order of things: describe, decide, try one way after the other, record. */
+#include <time.h>
+
+#include "conversion.h"
+#include "dtype.h"
+#include "release.h"
+#include "target.h"
+
+static const ab_convert_options no_options = {.struct_size = (uint32_t)sizeof(ab_convert_options)};
+
+/* ------------------------------------------------------------------ describe */
+
+/* The tensor that came with the description says it all; what it says replaces the rest. */
+static ab_status describe_from_tensor(ab__conversion *c) {
+  const ab_status status = ab__tensor_adopt(&c->info.tensor, c->error);
+  if (status != AB_OK) return status;
+  const DLTensor *t = &c->info.tensor->dl_tensor;
+  c->info.dtype = t->dtype;
+  c->info.ndim = t->ndim;
+  c->info.data = t->data;
+  const int64_t itemsize = ab_dtype_size(t->dtype);
+  for (int32_t axis = 0; axis < t->ndim; axis++) {
+    c->shape[axis] = t->shape[axis];
+    c->strides[axis] = t->strides[axis] * itemsize;
+  }
+  return AB_OK;
+}
+
+static ab_status measure(ab__conversion *c) {
+  ab_array_info *info = &c->info;
+  c->at.itemsize = ab_dtype_size(info->dtype);
+  if (info->flags & AB_INFO_NOT_CONVERTIBLE) return AB_OK;
+  if (c->at.itemsize == 0 || info->ndim < 0 || info->ndim > AB_MAX_NDIM)
+    return ab_error_set(c->error, AB_INVALID_TENSOR, "%s described dtype code %u of %u bits in %d dimensions",
+                        ab_backend_name(c->at.source), info->dtype.code, info->dtype.bits, (int)info->ndim);
+  if (!ab__tensor_bytes(info->ndim, c->shape, c->at.itemsize, &c->at.bytes) ||
+      ab__layout_of(info->ndim, c->shape, c->strides, c->at.itemsize, &c->at.layout) != AB_OK)
+    return ab_error_set(c->error, AB_INVALID_TENSOR, "%s described a shape that overflows",
+                        ab_backend_name(c->at.source));
+  return AB_OK;
+}
+
+enum { KNOWN_INFO = AB_INFO_HOST_ACCESSIBLE | AB_INFO_BYTE_SWAPPED | AB_INFO_GRADIENT | AB_INFO_NOT_SHAREABLE |
+                    AB_INFO_NOT_CONVERTIBLE | AB_INFO_CONJUGATED | AB_INFO_NEGATED | AB_INFO_NOT_PLAIN };
+
+static ab_status describe(ab__conversion *c, uint32_t flags) {
+  ab__invocation run;
+  ab__invocation_init(&run, c->at.source, ab__conversion_call_flags(c) | flags, NULL, c->error);
+  memset(&c->info, 0, sizeof c->info);
+  c->info.struct_size = (uint32_t)sizeof c->info;
+  c->info.shape = c->shape;
+  c->info.strides = c->strides;
+  ab_status status = c->at.source->vtable->describe(&run.call, c->source, &c->info);
+  if (status == AB_OK && c->info.tensor != NULL) status = describe_from_tensor(c);
+  if (status != AB_OK) return status;
+  c->report |= run.report.flags;
+  if (c->info.flags & (AB_INFO_CONJUGATED | AB_INFO_NEGATED)) c->info.data = NULL;
+  if (c->info.flags & 0xffff & ~(uint32_t)KNOWN_INFO) { /* a newer plugin means something we do not know */
+    c->info.flags |= AB_INFO_NOT_SHAREABLE;
+    c->info.data = NULL;
+  }
+  return measure(c);
+}
+
+/* ------------------------------------------------------------------ decide */
+
+static ab_status not_convertible(const ab__conversion *c) {
+  if (c->error->text[0] != '\0') c->error->status = AB_UNSUPPORTED;
+  else
+    ab_error_set(c->error, AB_UNSUPPORTED, "%s",
+                 c->info.why_not != NULL ? c->info.why_not : "the array has no elements that could be handed over");
+  return AB_UNSUPPORTED;
+}
+
+static ab_status dtype_missing(ab__conversion *c, const ab__ability *ability) {
+  const char *have = ab_dtype_name(c->at.dtype);
+  const char *target = ab_backend_name(c->at.target);
+  const DLDataType near = ab__nearest_dtype(ability, c->at.dtype, AB_CASTING_SAME_KIND);
+  ab_error_set(c->error, AB_WOULD_CAST, "%s does not exist in %s", have, target);
+  if (near.bits != 0)
+    ab_error_hint(c->error, "pass dtype=\"%s\", casting=\"%s\"", ab_dtype_name(near),
+                  ab_dtype_can_cast(c->at.dtype, near, AB_CASTING_SAFE) ? "safe" : "same_kind");
+  return AB_WOULD_CAST;
+}
+
+/* The dtype that is wanted, and whether the casting rule lets it be. */
+static ab_status decide_dtype(ab__conversion *c) {
+  const ab__ability *ability = c->at.take->supported ? c->at.take : c->at.push;
+  const DLDataType have = c->info.dtype;
+  c->at.dtype = c->options->dtype.bits != 0 ? c->options->dtype : have;
+  if (c->options->dtype.bits == 0) {
+    const int index = ab__dtype_index(have);
+    if ((c->at.take->dtypes | c->at.push->dtypes) >> index & 1) return AB_OK;
+    if (c->options->casting == AB_CASTING_NO) return dtype_missing(c, ability);
+    const DLDataType near = ab__nearest_dtype(ability, have, (ab_casting)c->options->casting);
+    if (near.bits == 0) return dtype_missing(c, ability);
+    c->at.dtype = near;
+    return AB_OK;
+  }
+  if (ab__dtype_index(c->at.dtype) < 0 || c->at.dtype.lanes != 1)
+    return ab_error_set(c->error, AB_INVALID_ARGUMENT, "the dtype asked for is unknown");
+  if (!((c->at.take->dtypes | c->at.push->dtypes) >> ab__dtype_index(c->at.dtype) & 1)) return dtype_missing(c, ability);
+  if (ab_dtype_can_cast(have, c->at.dtype, (ab_casting)c->options->casting)) return AB_OK;
+  ab_error_set(c->error, AB_WOULD_CAST, "%s would become %s", ab_dtype_name(have), ab_dtype_name(c->at.dtype));
+  const ab_casting enough = ab_dtype_can_cast(have, c->at.dtype, AB_CASTING_SAFE)        ? AB_CASTING_SAFE
+                            : ab_dtype_can_cast(have, c->at.dtype, AB_CASTING_SAME_KIND) ? AB_CASTING_SAME_KIND
+                                                                                         : AB_CASTING_UNSAFE;
+  static const char *const words[] = {"no", "safe", "same_kind", "unsafe"};
+  ab_error_hint(c->error, "pass casting=\"%s\" to allow it", words[enough]);
+  return AB_WOULD_CAST;
+}
+
+/* What no way can mend: the target cannot hold such an array at all. */
+static ab_status decide_shape(ab__conversion *c) {
+  if (!ab__ability_refuses(&c->at, c->at.take, NULL) || !ab__ability_refuses(&c->at, c->at.push, NULL)) return AB_OK;
+  ab_step why = {.reason = ""};
+  ab__ability_refuses(&c->at, c->at.take->supported ? c->at.take : c->at.push, &why);
+  return ab_error_set(c->error, AB_UNSUPPORTED, "%s", why.reason);
+}
+
+static ab_status decide(ab__conversion *c) {
+  if (c->info.flags & AB_INFO_NOT_CONVERTIBLE) return not_convertible(c);
+  ab_status status = ab__target_device(&c->at, c->options, &c->report, c->error);
+  if (status == AB_OK) status = decide_dtype(c);
+  if (status == AB_OK) status = decide_shape(c);
+  return status;
+}
+
+/* ------------------------------------------------------------------ trying */
+
+/* Under copy=False, and when nothing worked, the reason of the first way that made sense is the one to tell. */
+static ab_status explain(ab__conversion *c, const char *first_reason) {
+  if (c->error->text[0] != '\0' && c->at.copy != AB_COPY_NEVER) {
+    if (c->error->status == AB_OK) c->error->status = AB_UNSUPPORTED;
+    return c->error->status;
+  }
+  ab_step why = {.reason = ""};
+  for (int index = 0; index < AB__WAY_COUNT && why.reason[0] == '\0' && first_reason[0] == '\0'; index++)
+    if (!ab__way_is_foreign(&c->at, &ab__ways[index])) ab__way_refused(&c->at, &ab__ways[index], &why);
+  const char *reason = first_reason[0] != '\0' ? first_reason : why.reason;
+  if (c->at.copy == AB_COPY_NEVER) {
+    ab_error_set(c->error, AB_WOULD_COPY, "a copy would be needed: %s",
+                 reason[0] != '\0' ? reason : "no way shares its memory");
+    ab_error_hint(c->error, "pass copy=None to allow it");
+    return AB_WOULD_COPY;
+  }
+  return ab_error_set(c->error, AB_UNSUPPORTED, "no way leads from %s to %s: %s", ab_backend_name(c->at.source),
+                      ab_backend_name(c->at.target), reason[0] != '\0' ? reason : "they share no device");
+}
+
+static int goes_on(ab_status status) { return status == AB_UNSUPPORTED || status == AB_WOULD_COPY; }
+
+static void note_refusal(ab__conversion *c, const ab__way *way, const char *reason, char *first_reason) {
+  ab__record_refused(c->record, way->kind, reason);
+  if (first_reason[0] == '\0') snprintf(first_reason, AB_STEP_REASON, "%.*s", AB_STEP_REASON - 1, reason);
+}
+
+static ab_status try_ways(ab__conversion *c, void **object) {
+  char first_reason[AB_STEP_REASON];
+  first_reason[0] = '\0';
+  ab_stream stream;
+  const ab_stream *ordered = NULL;
+  ab_status status = ab__target_stream(&c->at, c->options, &stream, &ordered, c->error);
+  if (status != AB_OK) return status;
+  for (int index = 0; index < AB__WAY_COUNT; index++) {
+    const ab__way *way = &ab__ways[index];
+    if (ab__way_is_foreign(&c->at, way)) continue;
+    if (c->record == NULL) {
+      if (ab__way_refused(&c->at, way, NULL)) continue;
+    } else {
+      ab_step why = {.reason = ""};
+      if (ab__way_refused(&c->at, way, &why)) {
+        note_refusal(c, way, why.reason, first_reason);
+        continue;
+      }
+    }
+    ab_error_clear(c->error);
+    status = ab__conversion_go(c, way, ordered, object);
+    if (!goes_on(status)) return status;
+    note_refusal(c, way, c->error->text, first_reason);
+  }
+  return explain(c, first_reason);
+}
+
+/* Nothing is to be changed: the array is at home. */
+static int stays(const ab__conversion *c) {
+  const ab_convert_options *options = c->options;
+  if (c->at.source != c->at.target || options->copy == AB_COPY_ALWAYS) return 0;
+  if ((options->flags & AB_CONVERT_COPY_IMMUTABLE) && c->info.mutability != AB_MUTABLE) return 0;
+  if ((options->flags & AB_CONVERT_COPY_MUTABLE) && c->info.mutability == AB_MUTABLE) return 0;
+  return c->at.device.device_type == c->info.device.device_type && c->at.device.device_id == c->info.device.device_id &&
+         c->at.dtype.code == c->info.dtype.code && c->at.dtype.bits == c->info.dtype.bits;
+}
+
+/* Asked for nothing but a framework that the array is already in: not even described. */
+static int plainly_stays(const ab__conversion *c) {
+  const ab_convert_options *o = c->options;
+  const uint32_t changes = ~(uint32_t)AB_CONVERT_LOCK_HELD;
+  return c->at.source == c->at.target && o->copy != AB_COPY_ALWAYS && o->dtype.bits == 0 && (o->flags & changes) == 0 &&
+         o->record == NULL;
+}
+
+static void give_same(const ab__conversion *c, ab_array *result) {
+  c->at.source->vtable->retain(c->at.source->self, c->source);
+  *result = (ab_array){.backend = c->at.target, .object = c->source};
+}
+
+static ab_status prepare(ab__conversion *c, uint32_t flags) {
+  ab_status status = ab__backend_start(c->at.source, c->error);
+  if (status == AB_OK) status = ab__backend_start(c->at.target, c->error);
+  if (status == AB_OK) status = describe(c, flags);
+  if (status == AB_OK) status = decide(c);
+  if (status == AB_OK || c->at.take != NULL) ab__record_ends(c->record, &c->at);
+  return status;
+}
+
+static ab_status convert_locked(ab__conversion *c, ab_array *result) {
+  if (ab__release_waiting(c->bridge->release)) ab_bridge_drain(c->bridge);
+  if (plainly_stays(c)) {
+    give_same(c, result);
+    return AB_OK;
+  }
+  const int share = c->at.source != c->at.target && c->at.copy != AB_COPY_ALWAYS;
+  ab_status status = prepare(c, share ? AB_CALL_WANT_TENSOR : 0);
+  void *object = NULL;
+  if (status == AB_OK && stays(c)) {
+    ab__record_step(c->record, AB_STEP_SAME, 0);
+    c->report |= AB_REPORT_SHARED;
+    give_same(c, result);
+  } else if (status == AB_OK) {
+    status = try_ways(c, &object);
+    if (status == AB_OK) *result = (ab_array){.backend = c->at.target, .object = object};
+  }
+  ab__tensor_delete(c->info.tensor);
+  if (c->record != NULL) c->record->flags = c->report;
+  if (status == AB_OK && c->error->status != AB_OK) ab_error_clear(c->error); /* of a way that was given up */
+  return status;
+}
+
+/* ------------------------------------------------------------------ planning */
+
+static void plan_way(ab__conversion *c, const ab__way *way) {
+  ab_record *record = c->record;
+  const uint64_t copied = c->at.bytes / c->at.itemsize * ab_dtype_size(c->at.dtype);
+  if (way->fetch == AB__FETCH_TO_HOST) ab__record_step(record, AB_STEP_TO_HOST, c->at.bytes);
+  if (way->fetch == AB__FETCH_MAP && way->hold != AB__HOLD_SHARE) ab__record_step(record, AB_STEP_MAP, 0);
+  if (way->hold == AB__HOLD_COPY) ab__record_step(record, AB_STEP_PIVOT, copied);
+  if (way->deliver == AB__DELIVER_WRAP) ab__record_step(record, AB_STEP_WRAP, 0);
+  else if (way->deliver == AB__DELIVER_PUSH) ab__record_step(record, AB_STEP_FROM_HOST, copied);
+  else ab__record_step(record, way->kind == AB_STEP_MAP ? AB_STEP_MAP : AB_STEP_EXCHANGE, 0);
+  record->flags |= record->bytes_copied != 0 || way->hold == AB__HOLD_COPY ? AB_REPORT_COPIED : AB_REPORT_SHARED;
+}
+
+static ab_status plan_locked(ab__conversion *c) {
+  ab_status status = prepare(c, 0);
+  if (status == AB_OK && stays(c)) {
+    ab__record_step(c->record, AB_STEP_SAME, 0);
+    c->record->flags |= AB_REPORT_SHARED;
+    return AB_OK;
+  }
+  char first_reason[AB_STEP_REASON];
+  first_reason[0] = '\0';
+  for (int index = 0; status == AB_OK && index < AB__WAY_COUNT; index++) {
+    const ab__way *way = &ab__ways[index];
+    ab_step why = {.reason = ""};
+    if (ab__way_is_foreign(&c->at, way)) continue;
+    if (!ab__way_refused(&c->at, way, &why)) {
+      plan_way(c, way);
+      return AB_OK;
+    }
+    note_refusal(c, way, why.reason, first_reason);
+  }
+  return status == AB_OK ? explain(c, first_reason) : status;
+}
+
+/* ------------------------------------------------------------------ public */
+
+static void conversion_init(ab__conversion *c, ab_bridge *bridge, const ab_array *source, const ab_backend *target,
+                            const ab_convert_options *options, ab_record *record, ab_error *error) {
+  c->bridge = bridge;
+  c->source = source->object;
+  c->options = options;
+  c->record = record;
+  c->error = error;
+  c->report = 0;
+  c->info.tensor = NULL;
+  c->at.source = source->backend;
+  c->at.target = target;
+  c->at.info = &c->info;
+  c->at.take = NULL;
+  c->at.push = NULL;
+  c->at.flags = options->flags;
+  c->at.copy = options->copy;
+  c->at.bytes = 0;
+  c->at.dtype = (DLDataType){0, 0, 0};
+  c->at.device = (DLDevice){kDLCPU, 0};
+  ab__record_begin(record);
+}
+
+static double now(void) {
+  struct timespec at;
+  clock_gettime(CLOCK_MONOTONIC, &at);
+  return (double)at.tv_sec + 1e-9 * (double)at.tv_nsec;
+}
+
+static ab_status check_arguments(const ab_bridge *bridge, const ab_array *source, const ab_backend *target,
+                                 const ab_convert_options *options, ab_error *error) {
+  if (bridge == NULL || source == NULL || source->backend == NULL || source->object == NULL || target == NULL)
+    return ab_error_set(error, AB_INVALID_ARGUMENT, "a bridge, a source and a target are needed");
+  if (options->struct_size < sizeof(ab_convert_options))
+    return ab_error_set(error, AB_INVALID_ARGUMENT, "ab_convert_options.struct_size is too small");
+  if (options->copy > AB_COPY_NEVER || options->casting > AB_CASTING_UNSAFE)
+    return ab_error_set(error, AB_INVALID_ARGUMENT, "copy or casting is out of range");
+  return AB_OK;
+}
+
+/* One runtime, one lock: whoever of the two needs it, it is the same. */
+static ab_status enter(const ab_backend *source, const ab_backend *target, const ab_convert_options *options,
+                       void **token, ab_error *error) {
+  const ab_backend *needy = source->descriptor->lock != AB_LOCK_NONE ? source : target;
+  return ab__backend_enter(needy, (options->flags & AB_CONVERT_LOCK_HELD) != 0, token, error);
+}
+
+ab_status ab_convert(ab_bridge *bridge, const ab_array *source, const ab_backend *target,
+                     const ab_convert_options *options, ab_array *result, ab_error *error) {
+  ab_error local;
+  if (error == NULL) {
+    ab_error_init(&local);
+    error = &local;
+  }
+  if (options == NULL) options = &no_options;
+  ab_status status = check_arguments(bridge, source, target, options, error);
+  if (status != AB_OK) return status;
+  void *token = NULL;
+  status = enter(source->backend, target, options, &token, error);
+  if (status != AB_OK) return status;
+  const double start = options->record != NULL ? now() : 0;
+  ab__conversion c;
+  conversion_init(&c, bridge, source, target, options, options->record, error);
+  status = convert_locked(&c, result);
+  if (options->record != NULL) options->record->seconds = now() - start;
+  if (error == &local) ab_error_clear(&local);
+  ab__backend_leave(source->backend, token);
+  return status;
+}
+
+ab_status ab_plan(ab_bridge *bridge, const ab_array *source, const ab_backend *target,
+                  const ab_convert_options *options, ab_record *record, ab_error *error) {
+  ab_error local;
+  ab_error_init(&local);
+  if (error == NULL) error = &local;
+  if (options == NULL) options = &no_options;
+  ab_status status = check_arguments(bridge, source, target, options, error);
+  if (status == AB_OK && record == NULL) status = ab_error_set(error, AB_INVALID_ARGUMENT, "a record is needed");
+  if (status != AB_OK) return status;
+  void *token = NULL;
+  status = enter(source->backend, target, options, &token, error);
+  if (status != AB_OK) return status;
+  ab__conversion c;
+  conversion_init(&c, bridge, source, target, options, record, error);
+  status = plan_locked(&c);
+  ab__backend_leave(source->backend, token);
+  ab_error_clear(&local);
+  return status;
+}

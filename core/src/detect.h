@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ * Who owns an object's type: a cache of types in front of the plugins' recognizes(). */
+#ifndef AB__DETECT_H
+#define AB__DETECT_H
+
+#include "bridge.h"
+
+ab__detect *ab__detect_new(void);
+void ab__detect_free(ab__detect *detect);
+/// The backend that owns `object`, or NULL. Needs the runtime's lock.
+const ab_backend *ab__detect_backend(ab_bridge *bridge, void *object);
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#include "release.h"
+
+#include "memory.h"
+
+/* A stack that many threads push on and a drainer takes whole: no node is ever popped singly, so there is no ABA. */
+struct ab__release {
+  _Atomic(ab__release_node *) head;
+  atomic_uint_fast64_t count;
+  atomic_uint_fast64_t bytes;
+};
+
+ab__release *ab__release_new(void) { return ab__allocate_zeroed(sizeof(ab__release)); }
+
+void ab__release_free(ab__release *queue) { ab__deallocate(queue); }
+
+int ab__release_push_node(ab__release *queue, ab__release_node *node) {
+  atomic_fetch_add_explicit(&queue->count, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&queue->bytes, node->bytes, memory_order_relaxed);
+  ab__release_node *top = atomic_load_explicit(&queue->head, memory_order_relaxed);
+  do node->next = top;
+  while (!atomic_compare_exchange_weak_explicit(&queue->head, &top, node, memory_order_release, memory_order_relaxed));
+  return top == NULL;
+}
+
+/* Streams are waited for through the device layer; host order is all there is until a layer with events exists, and
+ * convert.c refuses devices that need one. */
+int ab__release_push(ab__release *queue, void (*fn)(void *data), void *data, const ab_stream *streams, uint32_t count,
+                     uint64_t bytes) {
+  (void)streams;
+  (void)count;
+  ab__release_node *made = ab__allocate(sizeof *made);
+  if (made == NULL) return 0; /* a leak rather than a crash: nobody could be told */
+  *made = (ab__release_node){.fn = fn, .data = data, .bytes = bytes, .owned = 1};
+  return ab__release_push_node(queue, made);
+}
+
+static ab__release_node *reversed(ab__release_node *list) {
+  ab__release_node *result = NULL;
+  while (list != NULL) {
+    ab__release_node *next = list->next;
+    list->next = result;
+    result = list;
+    list = next;
+  }
+  return result;
+}
+
+void ab__release_drain(ab__release *queue) {
+  ab__release_node *list = reversed(atomic_exchange_explicit(&queue->head, NULL, memory_order_acquire));
+  while (list != NULL) {
+    ab__release_node *next = list->next;
+    void (*fn)(void *) = list->fn;
+    void *data = list->data;
+    atomic_fetch_sub_explicit(&queue->count, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&queue->bytes, list->bytes, memory_order_relaxed);
+    if (list->owned) ab__deallocate(list);
+    fn(data);
+    list = next;
+  }
+}
+
+int ab__release_waiting(const ab__release *queue) {
+  return atomic_load_explicit(&queue->head, memory_order_relaxed) != NULL;
+}
+
+void ab__release_pending(const ab__release *queue, uint64_t *count, uint64_t *bytes) {
+  *count = atomic_load_explicit(&queue->count, memory_order_relaxed);
+  *bytes = atomic_load_explicit(&queue->bytes, memory_order_relaxed);
+}

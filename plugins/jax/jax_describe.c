@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT
+ * What an array is. */
+#include "jax_plugin.h"
+
+static ab_status not_convertible(ab_array_info *info, const char *why_not) {
+  info->flags |= AB_INFO_NOT_CONVERTIBLE | AB_INFO_NOT_SHAREABLE;
+  info->why_not = why_not;
+  return AB_OK;
+}
+
+static ab_status describe_other(PyObject *object, ab_array_info *info) {
+  if (PyType_IsSubtype(Py_TYPE(object), jax_get()->types->tracer)) {
+    return not_convertible(info, "a traced value has no data: call arraybridge outside jit, grad and vmap");
+  }
+  if (PyObject_HasAttrString(object, "_base_array")) {
+    return not_convertible(info, "random keys are no numbers: convert jax.random.key_data(x)");
+  }
+  return not_convertible(info, "a jax.Array of a kind that has no data of its own");
+}
+
+/* ------------------------------------------------------------------ dtype and shape */
+
+static int read_extent(PyObject *shape, Py_ssize_t axis, int64_t *extent) {
+  PyObject *number = PyTuple_GetItem(shape, axis);
+  *extent = number != NULL ? PyLong_AsLongLong(number) : -1;
+  return *extent >= 0;
+}
+
+/// Returns 0 if there is no shape, or none we could carry.
+static int read_shape(PyObject *array, ab_array_info *info) {
+  PyObject *shape = abpy_attribute(array, "shape");
+  const Py_ssize_t ndim = shape != NULL && PyTuple_Check(shape) ? PyTuple_Size(shape) : -1;
+  int good = ndim >= 0 && ndim <= AB_MAX_NDIM;
+  for (Py_ssize_t axis = 0; good && axis < ndim; axis++) good = read_extent(shape, axis, &info->shape[axis]);
+  if (good) info->ndim = (int32_t)ndim;
+  PyErr_Clear();
+  Py_XDECREF(shape);
+  return good;
+}
+
+/* A device layout other than the default one is so rare that a description does not ask for it: the tensor itself has
+ * the true strides. */
+static void default_strides(ab_array_info *info) {
+  int64_t stride = info->dtype.bits / 8;
+  for (int32_t axis = info->ndim - 1; axis >= 0; axis--) {
+    info->strides[axis] = stride;
+    if (info->shape[axis] > 0) stride *= info->shape[axis];
+  }
+}
+
+/// Names the dtype that DLPack, or everyone else, does not have.
+static ab_status refuse_dtype(const ab_call *call, PyObject *dtype, ab_array_info *info) {
+  PyObject *name = dtype != NULL ? PyObject_Str(dtype) : NULL;
+  const char *text = name != NULL ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+  PyErr_Clear();
+  ab_fail(call, AB_OK, "JAX's dtype %.60s cannot be carried: use x.astype(\"int8\") or x.astype(\"float32\") first",
+          text != NULL ? text : "(unknown)");
+  Py_XDECREF(name);
+  return not_convertible(info, "its dtype cannot be carried: it is smaller than a byte, or no number");
+}
+
+static ab_status describe_plain(const ab_call *call, PyObject *array, ab_array_info *info) {
+  PyObject *dtype = abpy_attribute(array, "dtype");
+  const int known = dtype != NULL && jax_dtype_read(dtype, &info->dtype);
+  const ab_status status = known ? AB_OK : refuse_dtype(call, dtype, info);
+  Py_XDECREF(dtype);
+  if (!known) return status;
+  if (!read_shape(array, info)) return not_convertible(info, "it has more dimensions than can be handled");
+  default_strides(info);
+  return AB_OK;
+}
+
+/* ------------------------------------------------------------------ place */
+
+static ab_status describe_place(PyObject *array, ab_array_info *info) {
+  int fully_addressable = 0;
+  const char *why_not = NULL;
+  if (jax_device_of_array(array, &info->device, &fully_addressable, &why_not) != AB_OK) {
+    if (!fully_addressable) return not_convertible(info, why_not);
+    info->device = (DLDevice){0};
+    info->flags |= AB_INFO_NOT_PLAIN | AB_INFO_NOT_SHAREABLE;
+    info->why_not = why_not;
+    return AB_OK;
+  }
+  if (info->device.device_type == kDLCPU) info->flags |= AB_INFO_HOST_ACCESSIBLE;
+  if (info->device.device_type == kDLExtDev) {
+    info->flags |= AB_INFO_NOT_SHAREABLE;
+    info->why_not = "JAX exports arrays on the CPU and on GPUs only";
+  }
+  return AB_OK;
+}
+
+/* ------------------------------------------------------------------ the tensor at once */
+
+static int shareable_host(const ab_array_info *info) {
+  const uint32_t refused = AB_INFO_NOT_CONVERTIBLE | AB_INFO_NOT_SHAREABLE;
+  return (info->flags & refused) == 0 && info->device.device_type == kDLCPU;
+}
+
+/// For dtypes that buffers have no format for. What fails here will say why in to_dlpack().
+static void export_at_once(const ab_call *call, PyObject *array, ab_array_info *info) {
+  ab_error unread;
+  ab_error_init(&unread);
+  ab_call quiet = *call;
+  quiet.flags |= AB_CALL_NO_TEXT;
+  quiet.error = &unread;
+  if (jax_export_tensor(&quiet, array, info->device, &info->tensor) != AB_OK) info->tensor = NULL;
+  ab_error_clear(&unread);
+}
+
+/// One device of this process, nothing pending afterwards: almost every array on the CPU.
+static int describe_buffer(PyObject *array, ab_array_info *info) {
+  if (!jax_single_cpu()) return 0;
+  if (!jax_buffer_tensor(array, NULL, &info->tensor)) return 0;
+  info->device = info->tensor->dl_tensor.device;
+  info->flags |= AB_INFO_HOST_ACCESSIBLE;
+  return 1;
+}
+
+ab_status jax_describe(const ab_call *call, void *array, ab_array_info *info) {
+  const int want_tensor = (call->flags & AB_CALL_WANT_TENSOR) != 0;
+  info->mutability = AB_IMMUTABLE;
+  if (Py_TYPE((PyObject *)array) != jax_get()->types->array_impl) return describe_other(array, info);
+  if (want_tensor && describe_buffer(array, info)) return AB_OK;
+  if (jax_is_deleted(array)) return not_convertible(info, "the array was deleted or donated");
+  ab_status status = describe_plain(call, array, info);
+  if (status != AB_OK || info->flags & AB_INFO_NOT_CONVERTIBLE) return status;
+  status = describe_place(array, info);
+  if (want_tensor && status == AB_OK && shareable_host(info)) export_at_once(call, array, info);
+  return status;
+}

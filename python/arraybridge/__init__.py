@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""Hand an array of one framework to any other: without a copy where memory allows it, exact in dtype and value.
+
+>>> import arraybridge
+>>> tensor = arraybridge.convert(array, "torch")
+
+Importing this package imports no framework, NumPy included, and takes milliseconds: all but the conversions
+themselves is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from ._library import native
+from .calls import convert, convert_memory, describe, detect_memory_type, drain, pending, plan, prepare
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .backend import BackendInfo, DeviceInfo, backends, devices, load_trace
+    from .description import ArrayDescription
+    from .errors import MemoryConversionError, UnknownBackendError
+    from .record import ConversionRecord, records
+    from .settings import options
+    from .steps import Plan, Step
+
+__version__: str = native.version
+
+# No decorator stands here: `from arraybridge import *` must not replace the user's numpy and torch.
+__all__ = [
+    "ArrayDescription",
+    "BackendInfo",
+    "ConversionRecord",
+    "DeviceInfo",
+    "MemoryConversionError",
+    "Plan",
+    "Step",
+    "UnknownBackendError",
+    "backends",
+    "convert",
+    "convert_memory",
+    "describe",
+    "detect_memory_type",
+    "devices",
+    "drain",
+    "load_trace",
+    "options",
+    "pending",
+    "plan",
+    "prepare",
+    "records",
+]
+
+#: Where each name that is loaded on demand lives.
+_LATER = {
+    "ArrayDescription": "description",
+    "BackendInfo": "backend",
+    "ConversionRecord": "record",
+    "DeviceInfo": "backend",
+    "MemoryConversionError": "errors",
+    "Plan": "steps",
+    "Step": "steps",
+    "UnknownBackendError": "errors",
+    "backends": "backend",
+    "devices": "backend",
+    "load_trace": "backend",
+    "options": "settings",
+    "records": "record",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

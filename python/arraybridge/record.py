@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""Records of conversions: what was really done."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+from ._library import native
+from .report import FLAGS, flags_of, mechanism_of
+from .value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from contextvars import Token
+    from types import TracebackType
+    from typing import Any
+
+
+class ConversionRecord(Value):
+    """One conversion, as it was done.
+
+    Attributes
+    ----------
+    source, target : str
+        Names of the backends. Also ``source_library``, ``target_library``.
+    source_device, target_device : str
+        ``"cpu:0"``, ``"cuda:1"``, …
+    source_dtype, target_dtype : str
+        ``"float32"``, …
+    mechanism : str
+        The steps taken: ``"same"``, ``"exchange"``, ``"wrap"``, ``"map"``, ``"pivot+exchange"``, …
+    bytes : int
+        Size of the array's elements. Also ``nbytes``.
+    bytes_copied : int
+        How many bytes were copied, all steps together.
+    seconds : float
+        How long it took.
+    declined : tuple of (str, str)
+        The ways that were considered first, each with the reason why it was not taken.
+        ``declined_mechanisms`` has their names alone.
+    notes : tuple of str
+        What the steps taken had to say.
+    shared, copied, blocked_host, gradient_detached, conj_resolved, neg_resolved, aliases_mutable, cast : bool
+        Whether the result uses the source's memory, elements were copied, the host waited for a device, a gradient
+        was detached, a lazy conjugate or negation was computed, a writable source is shared with a target that may
+        read it later, the dtype was changed.
+    """
+
+    __slots__ = (
+        "source", "source_device", "target", "target_device", "mechanism", "bytes", "seconds", "source_dtype",
+        "target_dtype", "bytes_copied", "declined", "notes", *FLAGS,
+    )  # fmt: skip
+
+    source: str
+    source_device: str
+    target: str
+    target_device: str
+    mechanism: str
+    bytes: int
+    seconds: float
+    source_dtype: str
+    target_dtype: str
+    bytes_copied: int
+    declined: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    shared: bool
+    copied: bool
+    blocked_host: bool
+    gradient_detached: bool
+    conj_resolved: bool
+    neg_resolved: bool
+    aliases_mutable: bool
+    cast: bool
+
+    def __init__(
+        self,
+        source_library: str,
+        source_device: str,
+        target_library: str,
+        target_device: str,
+        mechanism: str,
+        nbytes: int,
+        seconds: float,
+        declined_mechanisms: Iterable[str] = (),
+        *,
+        source_dtype: str = "",
+        target_dtype: str = "",
+        bytes_copied: int = 0,
+        declined: Iterable[tuple[str, str]] = (),
+        notes: Iterable[str] = (),
+        **flags: bool,
+    ) -> None:
+        if unknown := flags.keys() - set(FLAGS):
+            raise TypeError(f"ConversionRecord has no {', '.join(sorted(unknown))}")
+        ways = tuple((str(way), str(reason)) for way, reason in declined)
+        self._fill({
+            **dict.fromkeys(FLAGS, False), **flags,
+            "source": source_library, "source_device": source_device,
+            "target": target_library, "target_device": target_device,
+            "mechanism": mechanism, "bytes": nbytes, "seconds": seconds,
+            "source_dtype": source_dtype, "target_dtype": target_dtype, "bytes_copied": bytes_copied,
+            "declined": ways or tuple((way, "") for way in declined_mechanisms), "notes": tuple(notes),
+        })  # fmt: skip
+
+    @classmethod
+    def from_native(cls, values: dict[str, Any]) -> ConversionRecord:
+        """Build one from what the native module says."""
+        steps = values["steps"]
+        flags: dict[str, Any] = flags_of(values["flags"])
+        return cls(
+            values["source"],
+            values["source_device"],
+            values["target"],
+            values["target_device"],
+            mechanism_of(steps),
+            values["bytes"],
+            values["seconds"],
+            source_dtype=values["source_dtype"],
+            target_dtype=values["target_dtype"],
+            bytes_copied=values["bytes_copied"],
+            declined=[(way, reason) for way, refused, _, reason in steps if refused],
+            notes=[reason for _, refused, _, reason in steps if reason and not refused],
+            **flags,
+        )
+
+    @property
+    def source_library(self) -> str:
+        """The older name of ``source``."""
+        return self.source
+
+    @property
+    def target_library(self) -> str:
+        """The older name of ``target``."""
+        return self.target
+
+    @property
+    def nbytes(self) -> int:
+        """The older name of ``bytes``."""
+        return self.bytes
+
+    @property
+    def declined_mechanisms(self) -> tuple[str, ...]:
+        """Names of the ways that were considered first."""
+        return tuple(way for way, _ in self.declined)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under our names and the older ones, ready for ``json.dumps``."""
+        return {
+            **self._values(),
+            "declined": [list(pair) for pair in self.declined],
+            "notes": list(self.notes),
+            "source_library": self.source,
+            "target_library": self.target,
+            "nbytes": self.bytes,
+            "declined_mechanisms": list(self.declined_mechanisms),
+        }
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> ConversionRecord:
+        """Read what ``to_json`` wrote; the older package's eight fields are enough."""
+        needed = (
+            "source_library", "source_device", "target_library", "target_device", "mechanism", "nbytes", "seconds",
+        )  # fmt: skip
+        more = ("source_dtype", "target_dtype", "bytes_copied", "declined", "notes", *FLAGS)
+        values = {name: row[name] for name in (*needed, *more) if name in row}
+        return cls(**values, declined_mechanisms=row.get("declined_mechanisms", ()))
+
+
+class Recording:
+    """What ``records()`` gives: collects from entering to leaving, in this context and those that it starts."""
+
+    __slots__ = ("_log", "_open", "_token")
+
+    def __init__(self) -> None:
+        self._log: list[ConversionRecord] = []
+        self._open = False
+        self._token: Token[tuple[Recording, ...] | None] | None = None
+
+    def __enter__(self) -> list[ConversionRecord]:
+        if self._token is not None:
+            raise RuntimeError("records() collects once: call it again for another list")
+        self._token = _recordings.set((*(_recordings.get() or ()), self))
+        self._open = True
+        native.count_recorders(1)
+        return self._log
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Contexts that were started inside (tasks) keep the recording but add nothing any more.
+        self._open = False
+        native.count_recorders(-1)
+        if self._token is not None:
+            try:
+                _recordings.reset(self._token)
+            except ValueError:  # left in another context than it was entered in: a generator that was passed on
+                pass
+
+    def add(self, record: ConversionRecord) -> None:
+        """Take one record, unless the ``with`` block has ended."""
+        if self._open:
+            self._log.append(record)
+
+
+_recordings: ContextVar[tuple[Recording, ...] | None] = ContextVar("arraybridge_recordings", default=None)
+
+
+def _deliver(recordings: tuple[Recording, ...], values: dict[str, Any]) -> None:
+    """Hand one conversion to everybody who collects in this context."""
+    record = ConversionRecord.from_native(values)
+    for recording in recordings:
+        recording.add(record)
+
+
+# Asked by the native module while anybody collects anywhere.
+native.connect({"sinks": _recordings.get, "deliver": _deliver})
+
+
+def records() -> Recording:
+    """Collect a record of each conversion made in this context.
+
+    Returns
+    -------
+    Recording
+        For a ``with`` statement: ``with arraybridge.records() as log:`` makes ``log`` a list of ConversionRecord that
+        grows while the block runs. Other threads and unrelated asyncio tasks do not appear in it; inner blocks do.
+    """
+    return Recording()

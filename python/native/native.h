@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT
+ * The parts of the module behind the Python shim. Internal to python/native.
+ *
+ * Every function needs the GIL, unless it says otherwise. One that returns -1 or NULL has set a Python exception.
+ */
+#ifndef ARRAYBRIDGE_NATIVE_H
+#define ARRAYBRIDGE_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <arraybridge/arraybridge.h>
+
+/* A built-in: METH_FASTCALL | METH_KEYWORDS. */
+#define NATIVE_CALL(name) PyObject *name(PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *names)
+
+/* ------------------------------------------------------------------ runtime.c: Python, as the core sees it */
+
+extern const ab_runtime native_runtime;
+/// Finds what the runtime needs. Once.
+int native_runtime_init(void);
+/// Asks for native_drain() on a thread that has the GIL. Threads: any-thread, no GIL.
+void native_request_drain(void);
+/// Runs what waits for the GIL.
+void native_drain(void);
+/// Marks the end of Python: nothing is released from now on.
+void native_runtime_end(void);
+
+/* ------------------------------------------------------------------ discovery.c: the bridge and its plugins */
+
+/// The one bridge of the process. Borrowed; never NULL after native_bridge_init().
+ab_bridge *native_bridge(void);
+int native_bridge_init(void);
+/// Loads the plugins, once: the first call that needs one pays for it.
+int native_discover(void);
+/// Looks at what installed distributions announce, once. Returns: 1 looked just now; 0 had looked before; -1.
+int native_discover_announced(void);
+
+/* ------------------------------------------------------------------ target_name.c: names of backends */
+
+/// The backend of a name: a str, or an enum member whose value is one. `named`: how the caller calls the argument.
+/// Backends whose arrays are no Python objects are refused.
+const ab_backend *native_backend_of(PyObject *name, const char *named);
+/// The name as a new reference to an interned str.
+PyObject *native_backend_name(const ab_backend *backend);
+/// The backend that owns `object`; NULL if none does, with or without an exception: ask native_not_owned().
+const ab_backend *native_owner_of(PyObject *object, ab_error *error);
+/// After native_owner_of() gave NULL: puts into `error` what `object` is and is not, and returns 1; 0 if an exception is
+/// set already.
+int native_not_owned(PyObject *object, ab_error *error);
+
+/* ------------------------------------------------------------------ arguments.c: positional and keyword arguments */
+
+enum { NATIVE_MAX_ARGUMENTS = 16 };
+
+typedef struct native_signature {
+  const char *function;
+  const char *names[NATIVE_MAX_ARGUMENTS]; /* ends with NULL */
+  Py_ssize_t positional;                   /* how many may be given by place */
+  Py_ssize_t required;                     /* how many must be given, from the first */
+} native_signature;
+
+/// Sorts the arguments of a call into `values` (borrowed; NULL where not given), one for each name.
+int native_arguments(const native_signature *signature, PyObject *const *args, Py_ssize_t count, PyObject *names,
+                     PyObject **values);
+
+/* ------------------------------------------------------------------ request.c: the keywords of a conversion */
+
+/// The keywords that convert(), convert_memory() and plan() share, in this order.
+#define NATIVE_KEYWORDS "gpu_id", "device", "copy", "casting", "dtype", "stream", "immutable", "mutable"
+/// Where the two that share a place in convert_memory() stand.
+enum { NATIVE_GPU_ID = 0, NATIVE_DEVICE = 1 };
+
+/// What one conversion is asked to do. Points into itself: never copied.
+typedef struct native_request {
+  ab_convert_options options;
+  ab_stream stream;
+} native_request;
+
+/// Fills `request` from the process's settings, this context's, and the keywords. End it with native_request_end().
+int native_request_begin(native_request *request, const ab_backend *target, PyObject *const *keywords);
+void native_request_end(native_request *request);
+
+/* ------------------------------------------------------------------ device_label.c */
+
+/// "cpu:0" as a new reference; "several" for a device_type of 0.
+PyObject *native_device_label(DLDevice device);
+/// Reads a device: "cuda:1", "cpu", "host", "accelerator:0", "device:NAME", or an object with such a label.
+int native_device_read(PyObject *value, const ab_backend *target, ab_convert_options *options);
+
+/* ------------------------------------------------------------------ stream_argument.c */
+
+/// Reads a stream: an integer, or an object that shows one. `device`: where it belongs unless it says so itself.
+/// `stream` owns a reference afterwards: give it to native_stream_end().
+int native_stream_read(PyObject *value, DLDevice device, ab_stream *stream);
+void native_stream_end(ab_stream *stream);
+/// Drops what streams have kept alive beyond their call.
+void native_stream_drain(void);
+
+/* ------------------------------------------------------------------ settings.c: what the keywords default to */
+
+/// 0 while every setting is at its default: the options of a call without keywords are then native_default_options.
+extern int native_settings_changed;
+extern const ab_convert_options native_default_options;
+/// Applies the settings of the process and of this context.
+int native_settings_apply(ab_convert_options *options);
+NATIVE_CALL(native_set_settings);
+NATIVE_CALL(native_scope_settings);
+
+/* ------------------------------------------------------------------ record_values.c: what was done */
+
+/// 0 while nobody anywhere collects records.
+extern int native_recorders;
+/// Who collects records in this context: a new reference, None for nobody.
+PyObject *native_record_sinks(void);
+/// The record as keyword values for the Python classes: a new dict.
+PyObject *native_record_values(const ab_record *record);
+/// Gives the record to the sinks.
+int native_record_deliver(PyObject *sinks, const ab_record *record);
+NATIVE_CALL(native_count_recorders);
+
+/* ------------------------------------------------------------------ conversion_error.c: the way out of every error */
+
+/// Raises what `error` says, with the framework's own exception as the cause, and clears `error`. `source`, `target`:
+/// names of backends or of a type. Returns NULL, always.
+PyObject *native_raise(ab_status status, ab_error *error, const char *source, const char *target, const char *method);
+/// Text of any origin as a new str: bytes that are no UTF-8 (a cut character, a file name) are replaced.
+PyObject *native_text(const char *text);
+/// The name of the object's type, for messages. Borrows; the text is copied.
+void native_type_name(PyObject *object, char *text, size_t size);
+
+/* ------------------------------------------------------------------ module.c: what the Python side connects */
+
+typedef struct native_hooks {
+  PyObject *error;     ///< (unknown_backend, source, target, method, reason, hint, status) -> the exception to raise
+  PyObject *announced; ///< () -> list of paths
+  PyObject *plan;      ///< (values) -> Plan
+  PyObject *describe;  ///< (values) -> ArrayDescription
+  PyObject *sinks;     ///< () -> who collects records in this context, or None; set before native_recorders is
+  PyObject *deliver;   ///< (sinks, values); the same
+  PyObject *scope;     ///< () -> (mask, flags, threads) of this context, or None; set before a scope is counted
+} native_hooks;
+extern native_hooks native_hook;
+
+/* ------------------------------------------------------------------ the built-ins */
+
+NATIVE_CALL(native_convert);
+NATIVE_CALL(native_convert_memory);
+NATIVE_CALL(native_plan);
+NATIVE_CALL(native_detect);
+NATIVE_CALL(native_describe);
+NATIVE_CALL(native_backends);
+NATIVE_CALL(native_devices);
+NATIVE_CALL(native_trace);
+NATIVE_CALL(native_pending);
+NATIVE_CALL(native_prepare);
+
+#endif

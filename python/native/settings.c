@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#include "native.h"
+
+const ab_convert_options native_default_options = {
+    .struct_size = (uint32_t)sizeof(ab_convert_options),
+    .flags = AB_CONVERT_LOCK_HELD,
+};
+
+int native_settings_changed;
+
+static uint32_t process_flags; /* AB_CONVERT_COPY_IMMUTABLE, AB_CONVERT_COPY_MUTABLE */
+static uint32_t process_threads;
+static int scopes; /* contexts, anywhere, that have settings of their own */
+
+static void note_change(void) { native_settings_changed = process_flags != 0 || process_threads != 0 || scopes != 0; }
+
+static int unsigned_of(PyObject *value, uint32_t *result) {
+  const unsigned long read = PyLong_AsUnsignedLong(value);
+  if (read == (unsigned long)-1 && PyErr_Occurred()) return -1;
+  *result = (uint32_t)read;
+  return 0;
+}
+
+/* (mask, flags, threads): the flags in `mask` are as `flags` says; threads is None where the context leaves it. */
+static int apply_scope(PyObject *scope, ab_convert_options *options) {
+  uint32_t mask = 0;
+  uint32_t flags = 0;
+  if (unsigned_of(PyTuple_GetItem(scope, 0), &mask) != 0 || unsigned_of(PyTuple_GetItem(scope, 1), &flags) != 0)
+    return -1;
+  options->flags = (options->flags & ~mask) | (flags & mask);
+  PyObject *threads = PyTuple_GetItem(scope, 2);
+  return threads == Py_None ? 0 : unsigned_of(threads, &options->threads);
+}
+
+int native_settings_apply(ab_convert_options *options) {
+  options->flags |= process_flags;
+  options->threads = process_threads;
+  if (scopes == 0) return 0;
+  PyObject *scope = PyObject_CallNoArgs(native_hook.scope);
+  if (scope == NULL) return -1;
+  const int result = scope == Py_None ? 0 : apply_scope(scope, options);
+  Py_DECREF(scope);
+  return result;
+}
+
+NATIVE_CALL(native_set_settings) {
+  (void)module;
+  static const native_signature signature = {"set_settings", {"flags", "threads"}, 2, 2};
+  PyObject *values[NATIVE_MAX_ARGUMENTS];
+  uint32_t flags = 0;
+  uint32_t threads = 0;
+  if (native_arguments(&signature, args, count, names, values) != 0) return NULL;
+  if (unsigned_of(values[0], &flags) != 0 || unsigned_of(values[1], &threads) != 0) return NULL;
+  process_flags = flags & (AB_CONVERT_COPY_IMMUTABLE | AB_CONVERT_COPY_MUTABLE);
+  process_threads = threads;
+  note_change();
+  Py_RETURN_NONE;
+}
+
+NATIVE_CALL(native_scope_settings) {
+  (void)module;
+  static const native_signature signature = {"scope_settings", {"more"}, 1, 1};
+  PyObject *values[NATIVE_MAX_ARGUMENTS];
+  if (native_arguments(&signature, args, count, names, values) != 0) return NULL;
+  const long more = PyLong_AsLong(values[0]);
+  if (more == -1 && PyErr_Occurred()) return NULL;
+  scopes += (int)more;
+  note_change();
+  Py_RETURN_NONE;
+}

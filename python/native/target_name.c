@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <arraybridge/plugin.h>
+
+#include "native.h"
+
+/* Names that were asked for, found by address: code asks with the same few interned strings again and again. Each
+ * keeps a reference, and none is ever removed, so readers need no lock beside the GIL. */
+enum { NAMES = 32 };
+typedef struct known_name {
+  PyObject *name;
+  const ab_backend *backend;
+} known_name;
+static known_name known[NAMES];
+static atomic_int known_count;
+static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER; /* writers; only free-threaded Pythons have several */
+
+/* Returns 1 if the list took the name, and with it the caller's reference. */
+static int append(PyObject *name, const ab_backend *backend) {
+  pthread_mutex_lock(&known_lock);
+  const int count = atomic_load_explicit(&known_count, memory_order_relaxed);
+  int is_new = count < NAMES;
+  for (int index = 0; index < count; index++) is_new = is_new && known[index].name != name;
+  if (is_new) {
+    known[count] = (known_name){name, backend};
+    atomic_store_explicit(&known_count, count + 1, memory_order_release);
+  }
+  pthread_mutex_unlock(&known_lock);
+  return is_new;
+}
+
+static void remember(PyObject *name, const ab_backend *backend) {
+  if (!PyUnicode_CheckExact(name)) return;
+  Py_INCREF(name);
+  PyUnicode_InternInPlace(&name);
+  if (!append(name, backend)) Py_DECREF(name);
+}
+
+/* The public API does not say for which runtime a backend is; the plugin's own descriptor does. */
+static int gives_python_objects(const ab_backend *backend) {
+  void *library = dlopen(ab_backend_path(backend), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+  if (library == NULL) return 0;
+  const ab_plugin_descriptor *descriptor = dlsym(library, AB_PLUGIN_SYMBOL);
+  const int python = descriptor != NULL && descriptor->runtime == AB_RUNTIME_PYTHON;
+  dlclose(library); /* only the reference that NOLOAD has added */
+  return python;
+}
+
+static const ab_backend *checked(const ab_backend *backend) {
+  if (gives_python_objects(backend)) return backend;
+  ab_error error;
+  ab_error_init(&error);
+  ab_error_set(&error, AB_UNSUPPORTED, "%s is a backend for C programs: its arrays are no Python objects",
+               ab_backend_name(backend));
+  native_raise(AB_UNSUPPORTED, &error, "", ab_backend_name(backend), "backend");
+  return NULL;
+}
+
+static const ab_backend *find(const char *text) {
+  const ab_backend *backend = NULL;
+  if (native_discover() != 0) return NULL;
+  if (ab_bridge_backend(native_bridge(), text, &backend, NULL) == AB_OK) return checked(backend);
+  if (native_discover_announced() < 0) return NULL;
+  ab_error error;
+  ab_error_init(&error);
+  const ab_status status = ab_bridge_backend(native_bridge(), text, &backend, &error);
+  if (status == AB_OK) return checked(backend);
+  native_raise(status, &error, "", text, "backend");
+  return NULL;
+}
+
+static const ab_backend *find_text(PyObject *name) {
+  const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
+  const ab_backend *backend = text != NULL ? find(text) : NULL;
+  if (backend != NULL) remember(name, backend);
+  return backend;
+}
+
+static const ab_backend *find_slowly(PyObject *name, const char *named) {
+  if (PyUnicode_Check(name)) return find_text(name);
+  PyObject *value = PyObject_GetAttrString(name, "value"); /* the enum MemoryType, ours or an older one */
+  const ab_backend *backend = NULL;
+  if (value != NULL && PyUnicode_Check(value)) {
+    backend = find_text(value);
+  } else {
+    PyErr_Clear();
+    PyErr_Format(PyExc_TypeError, "%s must be the name of a backend, such as \"torch\", not %R", named, name);
+  }
+  Py_XDECREF(value);
+  return backend;
+}
+
+const ab_backend *native_backend_of(PyObject *name, const char *named) {
+  const int count = atomic_load_explicit(&known_count, memory_order_acquire);
+  for (int index = 0; index < count; index++)
+    if (known[index].name == name) return known[index].backend;
+  return find_slowly(name, named);
+}
+
+PyObject *native_backend_name(const ab_backend *backend) { return PyUnicode_InternFromString(ab_backend_name(backend)); }
+
+const ab_backend *native_owner_of(PyObject *object, ab_error *error) {
+  const ab_backend *backend = NULL;
+  if (native_discover() != 0) return NULL;
+  if (ab_detect(native_bridge(), object, &backend, error) == AB_OK) return backend;
+  /* A type nobody knows may belong to a plugin that is only announced. */
+  if (native_discover_announced() <= 0) return NULL;
+  ab_error_clear(error);
+  return ab_detect(native_bridge(), object, &backend, error) == AB_OK ? backend : NULL;
+}
+
+int native_not_owned(PyObject *object, ab_error *error) {
+  ab_error_clear(error);
+  if (PyErr_Occurred()) return 0;
+  char type[96];
+  char names[400] = "";
+  size_t used = 0;
+  native_type_name(object, type, sizeof type);
+  const uint32_t count = ab_bridge_backend_count(native_bridge());
+  for (uint32_t index = 0; index < count && used < sizeof names; index++)
+    used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", index != 0 ? ", " : "",
+                             ab_backend_name(ab_bridge_backend_at(native_bridge(), index)));
+  ab_error_set(error, AB_NOT_RECOGNIZED, "an object of type %s is no array of %s", type,
+               count != 0 ? names : "any backend: none is loaded");
+  if (count == 0) ab_error_hint(error, "`arraybridge doctor` shows every file that was looked at");
+  return 1;
+}

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Runs every test of the project on a bare machine and ends with one line: N passed, N failed, N skipped.
+#   scripts/test.sh            everything
+#   scripts/test.sh quick      without the sanitizer build, the install test and the long matrices
+source "$(dirname "${BASH_SOURCE[0]}")/bootstrap.sh"
+MODE=${1:-full}
+
+install_packages "${PACKAGES_BUILD[@]}" "${PACKAGES_OPENCL[@]}" "${PACKAGES_CHECKS[@]}"
+make_venv "$ROOT/scripts/requirements.txt"
+
+RESULTS=$ROOT/build/results
+rm -rf "$RESULTS" && mkdir -p "$RESULTS"
+
+# check NAME COMMAND…: one named check; its output is kept and shown when it fails.
+check() {
+  local name=$1 status=passed
+  shift
+  "$@" >"$RESULTS/$name.log" 2>&1 || status=failed
+  printf '%s\t%s\n' "$status" "$name" >>"$RESULTS/checks.tsv"
+  printf '  %-34s %s\n' "$name" "$status"
+  [ "$status" = passed ] || sed 's/^/    /' "$RESULTS/$name.log"
+}
+
+# unit_tests PRESET: the C suite; each Check test is counted.
+unit_tests() {
+  local preset=$1
+  say "C tests ($preset)"
+  rm -f "$ROOT/build/$preset"/tap/*.tap
+  (cd "$ROOT" && ctest --preset "$preset" --output-junit "$RESULTS/ctest-$preset.xml") >"$RESULTS/ctest-$preset.log" 2>&1 ||
+    tail -n 60 "$RESULTS/ctest-$preset.log"
+  mkdir -p "$RESULTS/tap-$preset"
+  cp "$ROOT/build/$preset"/tap/*.tap "$RESULTS/tap-$preset/" 2>/dev/null || true
+}
+
+build release
+unit_tests release
+if [ "$MODE" = full ]; then
+  build asan-ubsan
+  unit_tests asan-ubsan
+fi
+
+say "the code itself"
+check headers-compile-alone "$ROOT/scripts/check-headers.sh"
+check exported-symbols "$ROOT/scripts/check-symbols.sh" "$ROOT/build/release"
+check include-arrows "$ROOT/scripts/check-arrows.sh"
+check clang-format bash -c "cd '$ROOT' && git ls-files '*.c' '*.h' | xargs clang-format --dry-run --Werror"
+check ruff "$VENV/bin/ruff" check "$ROOT/python" "$ROOT/tests" "$ROOT/scripts" "$ROOT/examples" "$ROOT/benchmarks"
+check mypy bash -c "cd '$ROOT/python' && '$VENV/bin/mypy' --strict arraybridge"
+
+say "the real frameworks"
+export ARRAYBRIDGE_BUILD_DIR=$ROOT/build/release PYTHONPATH=$ROOT/python
+PYTEST=("$PYTHON" -m pytest -q -p no:cacheprovider --tb=short -rs)
+[ "$MODE" = full ] || PYTEST+=(-m "not slow")
+"${PYTEST[@]}" --junitxml="$RESULTS/pytest.xml" "$ROOT/tests/integration" | tee "$RESULTS/pytest.log" | tail -n 60 || true
+unset ARRAYBRIDGE_BUILD_DIR PYTHONPATH
+
+if [ "$MODE" = full ]; then
+  say "installed into an empty environment, and used from outside"
+  check install-wheel "$ROOT/tests/install/wheel.sh"
+  check install-outside-consumer "$ROOT/tests/install/consumer.sh"
+fi
+[ -n "$(command -v nvidia-smi)" ] || printf 'skipped\ttests/gpu\tno NVIDIA GPU on this machine\n' >>"$RESULTS/checks.tsv"
+
+exec "$PYTHON" "$ROOT/scripts/summary.py" "$RESULTS"
