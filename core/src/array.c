@@ -8,7 +8,7 @@ ab_status ab_detect(ab_bridge *bridge, void *object, const ab_backend **backend,
   if (bridge == NULL || object == NULL) return ab_error_set(error, AB_INVALID_ARGUMENT, "no bridge or no object");
   const ab_runtime *runtime = &bridge->runtime;
   const int held = ab__bridge_lock_held(bridge);
-  void *token = held || runtime->lock_enter == NULL ? NULL : runtime->lock_enter(runtime->self);
+  void *token = held || ab__bridge_ending(bridge) ? NULL : runtime->lock_enter(runtime->self);
   if (!held && token == NULL) return ab_error_set(error, AB_ENDING, "%s", ab_status_text(AB_ENDING));
   const ab_backend *found = ab__detect_backend(bridge, object);
   if (token != NULL) runtime->lock_leave(runtime->self, token);
@@ -20,8 +20,9 @@ ab_status ab_detect(ab_bridge *bridge, void *object, const ab_backend **backend,
 void ab_array_release(ab_array *array) {
   if (array == NULL || array->backend == NULL) return;
   const ab_backend *backend = array->backend;
+  const int too_late = backend->descriptor->lock != AB_LOCK_NONE && ab__bridge_ending(backend->bridge);
   void *token = NULL;
-  if (ab__backend_enter(backend, ab__bridge_lock_held(backend->bridge), &token, NULL) == AB_OK) {
+  if (!too_late && ab__backend_enter(backend, ab__bridge_lock_held(backend->bridge), &token, NULL) == AB_OK) {
     backend->vtable->release(backend->self, array->object);
     ab__backend_leave(backend, token);
   }
@@ -35,6 +36,7 @@ ab_status ab_array_describe(const ab_array *array, int64_t *shape, int64_t *stri
   ab_error local;
   ab_error_init(&local);
   if (error == NULL) error = &local;
+  ab_error_clear(error); /* of an earlier call */
   void *token = NULL;
   ab_status status =
       ab__backend_enter(array->backend, ab__bridge_lock_held(array->backend->bridge), &token, error);

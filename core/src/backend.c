@@ -2,6 +2,7 @@
 #include "backend.h"
 
 #include "dtype.h"
+#include "memory.h"
 
 const char *ab_backend_name(const ab_backend *backend) { return backend->descriptor->name; }
 
@@ -52,12 +53,9 @@ ab_status ab__backend_start(const ab_backend *backend, ab_error *error) {
 static int same_device(DLDevice a, DLDevice b) { return a.device_type == b.device_type && a.device_id == b.device_id; }
 
 static const ab__ability *remembered(const ab_backend *backend, DLDevice device, uint32_t slot) {
-  const unsigned count = atomic_load_explicit(&backend->ability_count, memory_order_acquire);
-  for (unsigned index = 0; index < count; index++) {
-    const ab__ability *ability = &backend->abilities[index];
-    if (same_device(ability->device, device) && ability->slot == slot) return ability;
-  }
-  return NULL;
+  const ab__ability *ability = atomic_load_explicit(&backend->abilities, memory_order_acquire);
+  while (ability != NULL && !(same_device(ability->device, device) && ability->slot == slot)) ability = ability->next;
+  return ability;
 }
 
 static uint64_t dtype_set(const ab_capabilities *stated) {
@@ -69,26 +67,29 @@ static uint64_t dtype_set(const ab_capabilities *stated) {
   return set;
 }
 
-/* The most careful reading of what a newer plugin may have said. */
-static void make_safe(ab_capabilities *stated) {
+enum { KNOWN_CAPABILITIES = AB_ACCEPTS_BYTE_OFFSET | AB_ACCEPTS_EMPTY | AB_ACCEPTS_ZERO_DIM | AB_CARRIES_READ_ONLY |
+                            AB_READS_HOST_LATER | AB_MAKES_IMMUTABLE };
+
+/* The most careful reading of what a newer plugin may have said. Returns 1 if it can be used at all. */
+static int make_safe(ab_capabilities *stated) {
   if (stated->layout > AB_LAYOUT_C) stated->layout = AB_LAYOUT_C;
   if (stated->max_ndim > AB_MAX_NDIM) stated->max_ndim = AB_MAX_NDIM;
-  if (stated->alignment > 4096) stated->alignment = 4096;
+  if (stated->dtypes == NULL) stated->dtype_count = 0;
+  const int power_of_two = (stated->alignment & (stated->alignment - 1)) == 0;
+  return power_of_two && (stated->flags & 0xffff & ~(uint32_t)KNOWN_CAPABILITIES) == 0;
 }
 
-/* Slots are written once and published by the count. A table that is full replaces its last entry: the answers stay
- * right, that one is only asked again. */
-static const ab__ability *remember(ab_backend *backend, const ab__ability *fresh) {
+/* Takes `fresh`. Another thread may have been quicker; whoever came first stays, since its answer may be in use. */
+static const ab__ability *remember(ab_backend *backend, ab__ability *fresh) {
   pthread_mutex_lock(&backend->ability_lock);
   const ab__ability *known = remembered(backend, fresh->device, fresh->slot);
   if (known == NULL) {
-    const unsigned count = atomic_load_explicit(&backend->ability_count, memory_order_relaxed);
-    const unsigned at = count < AB__CAPABILITY_SLOTS ? count : AB__CAPABILITY_SLOTS - 1;
-    backend->abilities[at] = *fresh;
-    known = &backend->abilities[at];
-    atomic_store_explicit(&backend->ability_count, at + 1, memory_order_release);
+    fresh->next = atomic_load_explicit(&backend->abilities, memory_order_relaxed);
+    atomic_store_explicit(&backend->abilities, fresh, memory_order_release);
   }
   pthread_mutex_unlock(&backend->ability_lock);
+  if (known == NULL) return fresh;
+  ab__deallocate(fresh);
   return known;
 }
 
@@ -99,15 +100,25 @@ ab_status ab__backend_ability(const ab_backend *backend, DLDevice device, uint32
     *ability = known;
     return AB_OK;
   }
+  ab_error said; /* "nothing there" is an answer, not an error of the conversion */
+  ab_error_init(&said);
   ab__invocation run;
-  ab__invocation_init(&run, backend, 0, NULL, error);
-  ab__ability fresh = {.device = device, .slot = slot, .stated = {.struct_size = (uint32_t)sizeof(ab_capabilities)}};
-  const ab_status status = backend->vtable->capabilities(&run.call, device, slot, &fresh.stated);
-  if (status != AB_OK && status != AB_UNSUPPORTED && status != AB_NO_DEVICE) return status;
-  fresh.supported = status == AB_OK;
-  make_safe(&fresh.stated);
-  fresh.dtypes = fresh.supported ? dtype_set(&fresh.stated) : 0;
-  *ability = remember((ab_backend *)backend, &fresh);
+  ab__invocation_init(&run, backend, 0, NULL, &said);
+  ab__ability *fresh = ab__allocate(sizeof *fresh);
+  if (fresh == NULL) return ab_error_set(error, AB_OOM, "no memory for what %s can take", ab_backend_name(backend));
+  *fresh = (ab__ability){.device = device, .slot = slot, .stated = {.struct_size = (uint32_t)sizeof(ab_capabilities)}};
+  const ab_status status = backend->vtable->capabilities(&run.call, device, slot, &fresh->stated);
+  if (status != AB_OK && status != AB_UNSUPPORTED && status != AB_NO_DEVICE) {
+    ab__deallocate(fresh);
+    ab_error_clear(error);
+    if (error != NULL) *error = said;
+    else ab_error_clear(&said);
+    return status;
+  }
+  ab_error_clear(&said);
+  fresh->supported = make_safe(&fresh->stated) && status == AB_OK;
+  fresh->dtypes = fresh->supported ? dtype_set(&fresh->stated) : 0;
+  *ability = remember((ab_backend *)backend, fresh);
   return AB_OK;
 }
 
@@ -119,6 +130,7 @@ ab_status ab_backend_probe(const ab_backend *backend, ab_framework_info *info, a
   ab_error local;
   ab_error_init(&local);
   if (error == NULL) error = &local;
+  ab_error_clear(error); /* of an earlier call */
   void *token = NULL;
   ab_status status = ab__backend_enter(backend, 0, &token, error);
   if (status != AB_OK) return status;
@@ -134,6 +146,7 @@ ab_status ab_backend_start(const ab_backend *backend, ab_error *error) {
   ab_error local;
   ab_error_init(&local);
   if (error == NULL) error = &local;
+  ab_error_clear(error); /* of an earlier call */
   void *token = NULL;
   ab_status status = ab__backend_enter(backend, 0, &token, error);
   if (status != AB_OK) return status;
@@ -149,6 +162,7 @@ ab_status ab_backend_devices(const ab_backend *backend, ab_device_visitor visit,
   ab_error local;
   ab_error_init(&local);
   if (error == NULL) error = &local;
+  ab_error_clear(error); /* of an earlier call */
   void *token = NULL;
   ab_status status = ab__backend_enter(backend, 0, &token, error);
   if (status != AB_OK) return status;
@@ -166,6 +180,7 @@ ab_status ab_backend_capabilities(const ab_backend *backend, DLDevice device, ui
   ab_error local;
   ab_error_init(&local);
   if (error == NULL) error = &local;
+  ab_error_clear(error); /* of an earlier call */
   void *token = NULL;
   ab_status status = ab__backend_enter(backend, 0, &token, error);
   if (status != AB_OK) return status;

@@ -22,7 +22,7 @@ static void take_options(ab_bridge *bridge, const ab_bridge_options *options) {
     bridge->log = options->log;
     bridge->log_context = options->log_context;
   }
-  if (options->runtime == NULL) return;
+  if (!AB_HAS_FIELD(options, ab_bridge_options, runtime) || options->runtime == NULL) return;
   const uint32_t size = options->runtime->struct_size;
   memcpy(&bridge->runtime, options->runtime, size < sizeof bridge->runtime ? size : sizeof bridge->runtime);
 }
@@ -51,7 +51,7 @@ void ab_bridge_free(ab_bridge *bridge) {
   }
   /* Plugins keep `services`, and tensors of theirs may still be alive: what they point to stays. */
   ab_bridge_drain(bridge);
-  ab_bridge_end(bridge);
+  atomic_store_explicit(&bridge->ended, 1, memory_order_release); /* not ab_bridge_end(): other bridges may go on */
 }
 
 void ab_bridge_drain(ab_bridge *bridge) {

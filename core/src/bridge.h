@@ -36,10 +36,9 @@ int ab__bridge_lock_held(const ab_bridge *bridge);
 /// Asks the runtime to drain soon.
 void ab__bridge_request_drain(const ab_bridge *bridge);
 
-enum { AB__CAPABILITY_SLOTS = 16 };
-
 /* One device's capabilities, asked once. `dtypes` is a set of ab__dtype_index bits. */
 typedef struct ab__ability {
+  struct ab__ability *next;
   DLDevice device;
   uint32_t slot;
   int supported;
@@ -56,9 +55,8 @@ struct ab_backend {
   ab_services services;
   ab_plugin_vtable slots; /* what `vtable` points to */
   atomic_int started;     /* 1 after start() has succeeded */
-  atomic_uint ability_count;
-  ab__ability abilities[AB__CAPABILITY_SLOTS];
-  pthread_mutex_t ability_lock;
+  _Atomic(ab__ability *) abilities; /* a list that only grows: readers take no lock */
+  pthread_mutex_t ability_lock;     /* writers of it */
 };
 
 #endif

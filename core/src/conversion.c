@@ -2,6 +2,7 @@
 #include "conversion.h"
 
 #include "device/opencl.h"
+#include "memory.h"
 #include "pivot.h"
 #include "target.h"
 
@@ -12,23 +13,29 @@ enum { BLOCKING_BYTES = 1 << 18 };
 
 static void *blocking_begin(const ab__conversion *c, uint64_t bytes) {
   const ab_runtime *runtime = &c->bridge->runtime;
-  return bytes >= BLOCKING_BYTES && runtime->blocking_begin != NULL ? runtime->blocking_begin(runtime->self) : NULL;
+  const int worth_it = c->locked && bytes >= BLOCKING_BYTES && runtime->blocking_begin != NULL;
+  return worth_it ? runtime->blocking_begin(runtime->self) : NULL;
 }
 
 static void blocking_end(const ab__conversion *c, void *token) {
   if (token != NULL) c->bridge->runtime.blocking_end(c->bridge->runtime.self, token);
 }
 
-static ab_status check_described(const ab__conversion *c, DLManagedTensorVersioned **tensor) {
+static int same_kind_of_device(DLDevice a, DLDevice b) {
+  return ab__is_host(a) ? ab__is_host(b) : a.device_type == b.device_type;
+}
+
+/* `device`: where the tensor must lie. Frameworks die of memory that is not where they look for it. */
+static ab_status check_described(const ab__conversion *c, DLDevice device, DLManagedTensorVersioned **tensor) {
   const DLTensor *t = &(*tensor)->dl_tensor;
   const int same = t->ndim == c->info.ndim && t->dtype.code == c->info.dtype.code &&
                    t->dtype.bits == c->info.dtype.bits &&
                    (t->ndim == 0 || memcmp(t->shape, c->shape, (size_t)t->ndim * sizeof(int64_t)) == 0);
-  if (same) return AB_OK;
+  if (same && same_kind_of_device(device, t->device)) return AB_OK;
   ab__tensor_delete(*tensor);
   *tensor = NULL;
-  return ab_error_set(c->error, AB_INVALID_TENSOR, "%s gave another dtype or shape than it had described",
-                      ab_backend_name(c->at.source));
+  return ab_error_set(c->error, AB_INVALID_TENSOR, "%s gave another %s than it had described",
+                      ab_backend_name(c->at.source), same ? "device" : "dtype or shape");
 }
 
 static ab_status fetch_shared(ab__conversion *c, const ab_stream *stream, DLManagedTensorVersioned **tensor) {
@@ -40,9 +47,11 @@ static ab_status fetch_shared(ab__conversion *c, const ab_stream *stream, DLMana
   if (c->at.source->vtable->to_dlpack == NULL || (c->info.flags & AB_INFO_NOT_SHAREABLE)) return AB_UNSUPPORTED;
   ab__invocation run;
   ab__invocation_init(&run, c->at.source, ab__conversion_call_flags(c), stream, c->error);
-  ab_status status = c->at.source->vtable->to_dlpack(&run.call, c->source, tensor);
-  if (status == AB_OK) status = ab__tensor_adopt(tensor, c->error);
-  if (status == AB_OK) status = check_described(c, tensor);
+  DLManagedTensorVersioned *given = NULL;
+  ab_status status = c->at.source->vtable->to_dlpack(&run.call, c->source, &given);
+  if (status == AB_OK) status = ab__tensor_adopt(&given, c->error);
+  if (status == AB_OK) status = check_described(c, c->info.device, &given);
+  if (status == AB_OK) *tensor = given;
   if (status == AB_OK) c->report |= run.report.flags;
   return status;
 }
@@ -61,10 +70,12 @@ static ab_status fetch_mapped(ab__conversion *c, DLManagedTensorVersioned **tens
 static ab_status fetch_to_host(ab__conversion *c, DLManagedTensorVersioned **tensor) {
   ab__invocation run;
   ab__invocation_init(&run, c->at.source, ab__conversion_call_flags(c), NULL, c->error);
-  ab_status status = c->at.source->vtable->to_host(&run.call, c->source, tensor);
-  if (status == AB_OK) status = ab__tensor_adopt(tensor, c->error);
-  if (status == AB_OK) status = check_described(c, tensor);
+  DLManagedTensorVersioned *given = NULL;
+  ab_status status = c->at.source->vtable->to_host(&run.call, c->source, &given);
+  if (status == AB_OK) status = ab__tensor_adopt(&given, c->error);
+  if (status == AB_OK) status = check_described(c, (DLDevice){kDLCPU, 0}, &given);
   if (status != AB_OK) return status;
+  *tensor = given;
   const int copied = (run.report.flags & AB_REPORT_COPIED) != 0;
   c->report |= run.report.flags & ~(uint32_t)AB_REPORT_SHARED;
   if (copied) (*tensor)->flags |= DLPACK_FLAG_BITMASK_IS_COPIED;
@@ -73,14 +84,40 @@ static ab_status fetch_to_host(ab__conversion *c, DLManagedTensorVersioned **ten
   return AB_OK;
 }
 
+int ab__conversion_pushes_as_it_is(const ab__conversion *c) {
+  return c->info.data != NULL && ((uintptr_t)c->info.data & (AB__ALIGNMENT - 1)) == 0 && c->at.layout.dense_c &&
+         !c->at.layout.empty && !(c->info.flags & AB_INFO_BYTE_SWAPPED) && !ab__conversion_casts(c);
+}
+
+/* The described bytes are enough, unless only the tensor knows them. from_host() reads and keeps nothing: it may look at
+ * the array's own memory, through a tensor that owns none. */
+static ab_status fetch_described(ab__conversion *c, const ab__way *way, DLManagedTensorVersioned **tensor) {
+  if (c->info.data == NULL && !c->at.layout.empty) return fetch_shared(c, NULL, tensor);
+  if (way->deliver != AB__DELIVER_PUSH || !ab__conversion_pushes_as_it_is(c)) return AB_OK;
+  DLManagedTensorVersioned *made = NULL;
+  if (ab__tensor_new(NULL, c->info.ndim, 0, NULL, NULL, &made) != AB_OK)
+    return ab_error_set(c->error, AB_OOM, "no memory for the description of a tensor");
+  made->dl_tensor.data = c->info.data;
+  made->dl_tensor.dtype = c->info.dtype;
+  int64_t step = 1;
+  for (int32_t axis = c->info.ndim - 1; axis >= 0; step *= c->shape[axis--]) {
+    made->dl_tensor.shape[axis] = c->shape[axis];
+    made->dl_tensor.strides[axis] = step;
+  }
+  *tensor = made;
+  return AB_OK;
+}
+
 static ab_status fetch(ab__conversion *c, const ab__way *way, const ab_stream *stream, DLManagedTensorVersioned **tensor) {
   switch (way->fetch) {
     case AB__FETCH_SHARE: return fetch_shared(c, stream, tensor);
-    case AB__FETCH_MAP: return fetch_mapped(c, tensor);
+    case AB__FETCH_MAP: {
+      const ab_status status = fetch_mapped(c, tensor);
+      if (status == AB_OK && way->hold != AB__HOLD_SHARE) ab__record_step(c->record, AB_STEP_MAP, 0);
+      return status;
+    }
     case AB__FETCH_TO_HOST: return fetch_to_host(c, tensor);
-    default: /* the described bytes are enough, unless only the tensor knows them */
-      if (c->info.data != NULL || c->at.layout.empty) return AB_OK;
-      return fetch_shared(c, NULL, tensor);
+    default: return fetch_described(c, way, tensor);
   }
 }
 
@@ -106,9 +143,8 @@ static ab_status copy_out(ab__conversion *c, DLManagedTensorVersioned **tensor) 
   if (status != AB_OK) return status;
   ab__tensor_delete(*tensor);
   *tensor = pivot;
-  uint64_t bytes = c->at.bytes / c->at.itemsize * ab_dtype_size(c->at.dtype);
-  ab__record_step(c->record, AB_STEP_PIVOT, bytes);
-  if (c->at.dtype.code != c->info.dtype.code || c->at.dtype.bits != c->info.dtype.bits) c->report |= AB_REPORT_CAST;
+  ab__record_step(c->record, AB_STEP_PIVOT, ab__conversion_copied_bytes(c));
+  if (ab__conversion_casts(c)) c->report |= AB_REPORT_CAST;
   c->report |= AB_REPORT_COPIED;
   return AB_OK;
 }
@@ -125,8 +161,7 @@ static int tensor_fits(const ab__conversion *c, const ab__way *way, const DLMana
   if (layout_of_tensor(c, &tensor->dl_tensor, &layout) != AB_OK) return 0;
   const int fresh = (tensor->flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
   if (way->deliver == AB__DELIVER_PUSH)
-    return layout.dense_c && ((uintptr_t)tensor->dl_tensor.data & 63) == 0 && c->at.dtype.code == c->info.dtype.code &&
-           c->at.dtype.bits == c->info.dtype.bits;
+    return layout.dense_c && ((uintptr_t)tensor->dl_tensor.data & (AB__ALIGNMENT - 1)) == 0 && !ab__conversion_casts(c);
   ab__situation at = c->at;
   ab_array_info info = c->info;
   at.info = &info;
@@ -139,12 +174,19 @@ static int tensor_fits(const ab__conversion *c, const ab__way *way, const DLMana
   return !ab__share_refused(&at, tensor->dl_tensor.data, &layout, NULL);
 }
 
+/* 1 if the tensor is just the memory that was described, so that what was decided holds for it. */
+static int is_as_described(const ab__conversion *c, const DLTensor *t) {
+  if (c->info.data == NULL || c->info.data != t->data) return 0;
+  for (int32_t axis = 0; axis < t->ndim; axis++)
+    if (t->shape[axis] != 1 && t->strides[axis] * (int64_t)c->at.itemsize != c->strides[axis]) return 0;
+  return 1;
+}
+
 static ab_status hold(ab__conversion *c, const ab__way *way, DLManagedTensorVersioned **tensor) {
   if (way->hold == AB__HOLD_COPY || *tensor == NULL) return copy_out(c, tensor);
   if (way->hold == AB__HOLD_FIT) return tensor_fits(c, way, *tensor) ? AB_OK : copy_out(c, tensor);
   /* Shared as planned; what only the real tensor shows (its address, its strides) is looked at here. */
-  const int described = c->info.data != NULL && c->info.data == (*tensor)->dl_tensor.data;
-  if (described || !ab__is_host((*tensor)->dl_tensor.device)) return AB_OK;
+  if (!ab__is_host((*tensor)->dl_tensor.device) || is_as_described(c, &(*tensor)->dl_tensor)) return AB_OK;
   ab__layout layout;
   ab_status status = layout_of_tensor(c, &(*tensor)->dl_tensor, &layout);
   if (status != AB_OK) return status;
@@ -178,25 +220,56 @@ static ab_status wrap(ab__conversion *c, DLManagedTensorVersioned **tensor) {
   return AB_OK;
 }
 
-static ab_status import(ab__conversion *c, const ab_stream *stream, DLManagedTensorVersioned **tensor, void **object) {
+static ab_status gave_nothing(const ab__conversion *c) {
+  return ab_error_set(c->error, AB_INTERNAL, "%s said that it made an array, and gave none",
+                      ab_backend_name(c->at.target));
+}
+
+static ab_status import(ab__conversion *c, const ab_stream *stream, DLManagedTensorVersioned **tensor, ab_report *report,
+                        void **object) {
   if (ab__is_host((*tensor)->dl_tensor.device)) (*tensor)->dl_tensor.device = c->at.device;
   ab__invocation run;
   ab__invocation_init(&run, c->at.target, ab__conversion_call_flags(c), stream, c->error);
   int32_t consumed = 0;
-  const ab_status status = c->at.target->vtable->from_dlpack(&run.call, *tensor, c->at.device, &consumed, object);
+  void *made = NULL;
+  const ab_status status = c->at.target->vtable->from_dlpack(&run.call, *tensor, c->at.device, &consumed, &made);
   if (status == AB_OK || consumed) *tensor = NULL;
-  if (status == AB_OK) c->report |= run.report.flags;
-  return status;
+  if (status != AB_OK) return status;
+  if (made == NULL) return gave_nothing(c);
+  *report = run.report;
+  *object = made;
+  return AB_OK;
 }
 
 static ab_status push(ab__conversion *c, const ab_stream *stream, const DLManagedTensorVersioned *tensor, void **object) {
   ab__invocation run;
   ab__invocation_init(&run, c->at.target, ab__conversion_call_flags(c), stream, c->error);
-  const ab_status status = c->at.target->vtable->from_host(&run.call, &tensor->dl_tensor, c->at.device, object);
+  void *made = NULL;
+  const ab_status status = c->at.target->vtable->from_host(&run.call, &tensor->dl_tensor, c->at.device, &made);
   if (status != AB_OK) return status;
-  c->report |= run.report.flags | AB_REPORT_COPIED;
-  ab__record_step(c->record, AB_STEP_FROM_HOST, c->at.bytes);
+  if (made == NULL) return gave_nothing(c);
+  *object = made;
+  c->report |= (run.report.flags & ~(uint32_t)AB_REPORT_SHARED) | AB_REPORT_COPIED;
+  ab__record_step(c->record, AB_STEP_FROM_HOST, ab__conversion_copied_bytes(c));
   return AB_OK;
+}
+
+uint32_t ab__conversion_aliasing(const ab__conversion *c) {
+  const uint32_t later = AB_READS_HOST_LATER | AB_MAKES_IMMUTABLE;
+  const int told = c->info.mutability == AB_MUTABLE && (c->at.take->stated.flags & later) != 0;
+  return told ? AB_REPORT_ALIASES_MUTABLE : 0;
+}
+
+/* What the import amounts to. A framework may have copied where the core had meant it to share; it says so. */
+static void note_import(ab__conversion *c, const ab__way *way, int fresh, const ab_report *report) {
+  const int copied = (report->flags & (AB_REPORT_COPIED | AB_REPORT_SHARED)) == AB_REPORT_COPIED;
+  const int shared = !fresh && !copied;
+  c->report |= fresh ? report->flags & ~(uint32_t)AB_REPORT_SHARED : report->flags;
+  if (shared) c->report |= AB_REPORT_SHARED | ab__conversion_aliasing(c);
+  const uint64_t bytes = copied ? ab__conversion_copied_bytes(c) : 0;
+  const int mapped = way->fetch == AB__FETCH_MAP && !fresh;
+  if (way->deliver == AB__DELIVER_DIRECT)
+    ab__record_step(c->record, mapped ? AB_STEP_MAP : AB_STEP_EXCHANGE, bytes);
 }
 
 static ab_status deliver(ab__conversion *c, const ab__way *way, const ab_stream *stream, DLManagedTensorVersioned **tensor,
@@ -204,30 +277,24 @@ static ab_status deliver(ab__conversion *c, const ab__way *way, const ab_stream 
   if (way->deliver == AB__DELIVER_PUSH) return push(c, stream, *tensor, object);
   const int fresh = is_fresh(way, *tensor);
   mark_read_only(c, fresh, *tensor);
-  if (way->deliver == AB__DELIVER_WRAP) {
-    const ab_status status = wrap(c, tensor);
-    if (status != AB_OK) return status;
-  } else {
-    ab__record_step(c->record, way->fetch == AB__FETCH_MAP && !fresh ? AB_STEP_MAP : AB_STEP_EXCHANGE, 0);
-  }
-  const ab_status status = import(c, stream, tensor, object);
-  if (status == AB_OK && !fresh) {
-    const uint32_t later = AB_READS_HOST_LATER | AB_MAKES_IMMUTABLE;
-    c->report |= AB_REPORT_SHARED;
-    if (c->info.mutability == AB_MUTABLE && (c->at.take->stated.flags & later)) c->report |= AB_REPORT_ALIASES_MUTABLE;
-  }
+  ab_status status = way->deliver == AB__DELIVER_WRAP ? wrap(c, tensor) : AB_OK;
+  ab_report report = {.struct_size = (uint32_t)sizeof report};
+  if (status == AB_OK) status = import(c, stream, tensor, &report, object);
+  if (status == AB_OK) note_import(c, way, fresh, &report);
   return status;
 }
 
 ab_status ab__conversion_go(ab__conversion *c, const ab__way *way, const ab_stream *stream, void **object) {
   const uint32_t mark = c->record != NULL ? c->record->step_count : 0;
   const uint32_t report = c->report;
+  const int came_with_tensor = c->info.tensor != NULL;
   DLManagedTensorVersioned *tensor = NULL;
   ab_status status = fetch(c, way, stream, &tensor);
   if (status == AB_OK) status = hold(c, way, &tensor);
   if (status == AB_OK) status = deliver(c, way, stream, &tensor, object);
   ab__tensor_delete(tensor);
   if (status == AB_OK) return AB_OK;
+  if (came_with_tensor && c->info.tensor == NULL) c->info.data = NULL; /* the tensor, which is gone, had kept it */
   ab__record_rewind(c->record, mark);
   c->report = report;
   return status;

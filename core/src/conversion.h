@@ -12,6 +12,7 @@ typedef struct ab__conversion {
   const ab_convert_options *options;
   ab_record *record;
   ab_error *error;
+  int locked;      /* this thread has the runtime's lock */
   uint32_t report; /* AB_REPORT_* gathered */
   ab__situation at;
   ab_array_info info;
@@ -21,8 +22,23 @@ typedef struct ab__conversion {
 
 /// The flags every call of a slot in this conversion carries.
 static inline uint32_t ab__conversion_call_flags(const ab__conversion *c) {
-  return c->record != NULL ? AB_CALL_WANT_REPORT : 0;
+  return (c->record != NULL ? AB_CALL_WANT_REPORT : 0) | (c->at.copy == AB_COPY_NEVER ? AB_CALL_NEVER_COPY : 0);
 }
+
+/// 1 if the dtype changes on the way.
+static inline int ab__conversion_casts(const ab__conversion *c) {
+  return c->at.dtype.code != c->info.dtype.code || c->at.dtype.bits != c->info.dtype.bits;
+}
+
+/// What one copy of the elements comes to, bytes.
+static inline uint64_t ab__conversion_copied_bytes(const ab__conversion *c) {
+  return c->at.bytes / c->at.itemsize * ab_dtype_size(c->at.dtype);
+}
+
+/// AB_REPORT_ALIASES_MUTABLE if sharing is to be told with it, else 0.
+uint32_t ab__conversion_aliasing(const ab__conversion *c);
+/// 1 if the described memory is what from_host() takes, so that no copy of the core's is needed before.
+int ab__conversion_pushes_as_it_is(const ab__conversion *c);
 
 /// Goes one way. `stream`: the consumer's, NULL on the host. Gives `*object`. A way that fails leaves no trace but the
 /// error. Returns: AB_OK; AB_UNSUPPORTED and AB_WOULD_COPY: try the next way; others end the conversion.

@@ -4,6 +4,7 @@
 
 #include "conversion.h"
 #include "dtype.h"
+#include "quick.h"
 #include "release.h"
 #include "target.h"
 
@@ -16,6 +17,9 @@ static ab_status describe_from_tensor(ab__conversion *c) {
   const ab_status status = ab__tensor_adopt(&c->info.tensor, c->error);
   if (status != AB_OK) return status;
   const DLTensor *t = &c->info.tensor->dl_tensor;
+  if (!ab__is_host(t->device) || !ab__is_host(c->info.device))
+    return ab_error_set(c->error, AB_INVALID_TENSOR, "%s described an array by a tensor that is not on the host",
+                        ab_backend_name(c->at.source));
   c->info.dtype = t->dtype;
   c->info.ndim = t->ndim;
   c->info.data = t->data;
@@ -44,6 +48,18 @@ static ab_status measure(ab__conversion *c) {
 enum { KNOWN_INFO = AB_INFO_HOST_ACCESSIBLE | AB_INFO_BYTE_SWAPPED | AB_INFO_GRADIENT | AB_INFO_NOT_SHAREABLE |
                     AB_INFO_NOT_CONVERTIBLE | AB_INFO_CONJUGATED | AB_INFO_NEGATED | AB_INFO_NOT_PLAIN };
 
+/* Bytes that are not the values, or that mean something we do not know, are neither shared nor read. */
+static void keep_from_bytes(ab__conversion *c) {
+  const uint32_t lazy = AB_INFO_CONJUGATED | AB_INFO_NEGATED;
+  if ((c->info.flags & (lazy | (0xffff & ~(uint32_t)KNOWN_INFO))) == 0) return;
+  c->info.flags |= AB_INFO_NOT_SHAREABLE;
+  c->info.data = NULL;
+  if (c->info.why_not == NULL) c->info.why_not = "its bytes are not its values";
+  ab__tensor_delete(c->info.tensor);
+  c->info.tensor = NULL;
+}
+
+/* Asks the source; what it says is not yet looked at. */
 static ab_status describe(ab__conversion *c, uint32_t flags) {
   ab__invocation run;
   ab__invocation_init(&run, c->at.source, ab__conversion_call_flags(c) | flags, NULL, c->error);
@@ -51,15 +67,17 @@ static ab_status describe(ab__conversion *c, uint32_t flags) {
   c->info.struct_size = (uint32_t)sizeof c->info;
   c->info.shape = c->shape;
   c->info.strides = c->strides;
-  ab_status status = c->at.source->vtable->describe(&run.call, c->source, &c->info);
-  if (status == AB_OK && c->info.tensor != NULL) status = describe_from_tensor(c);
-  if (status != AB_OK) return status;
-  c->report |= run.report.flags;
-  if (c->info.flags & (AB_INFO_CONJUGATED | AB_INFO_NEGATED)) c->info.data = NULL;
-  if (c->info.flags & 0xffff & ~(uint32_t)KNOWN_INFO) { /* a newer plugin means something we do not know */
-    c->info.flags |= AB_INFO_NOT_SHAREABLE;
-    c->info.data = NULL;
+  const ab_status status = c->at.source->vtable->describe(&run.call, c->source, &c->info);
+  if (status == AB_OK) c->report |= run.report.flags;
+  return status;
+}
+
+static ab_status understand(ab__conversion *c) {
+  if (c->info.tensor != NULL) {
+    const ab_status status = describe_from_tensor(c);
+    if (status != AB_OK) return status;
   }
+  keep_from_bytes(c);
   return measure(c);
 }
 
@@ -178,7 +196,7 @@ static ab_status try_ways(ab__conversion *c, void **object) {
     ab_error_clear(c->error);
     status = ab__conversion_go(c, way, ordered, object);
     if (!goes_on(status)) return status;
-    note_refusal(c, way, c->error->text, first_reason);
+    note_refusal(c, way, c->error->text[0] != '\0' ? c->error->text : ab_status_text(status), first_reason);
   }
   return explain(c, first_reason);
 }
@@ -187,6 +205,7 @@ static ab_status try_ways(ab__conversion *c, void **object) {
 static int stays(const ab__conversion *c) {
   const ab_convert_options *options = c->options;
   if (c->at.source != c->at.target || options->copy == AB_COPY_ALWAYS) return 0;
+  if (c->info.flags & AB_INFO_NOT_PLAIN) return 0;
   if ((options->flags & AB_CONVERT_COPY_IMMUTABLE) && c->info.mutability != AB_MUTABLE) return 0;
   if ((options->flags & AB_CONVERT_COPY_MUTABLE) && c->info.mutability == AB_MUTABLE) return 0;
   return c->at.device.device_type == c->info.device.device_type && c->at.device.device_id == c->info.device.device_id &&
@@ -206,23 +225,21 @@ static void give_same(const ab__conversion *c, ab_array *result) {
   *result = (ab_array){.backend = c->at.target, .object = c->source};
 }
 
-static ab_status prepare(ab__conversion *c, uint32_t flags) {
-  ab_status status = ab__backend_start(c->at.source, c->error);
-  if (status == AB_OK) status = ab__backend_start(c->at.target, c->error);
-  if (status == AB_OK) status = describe(c, flags);
+static ab_status start_both(ab__conversion *c) {
+  const ab_status status = ab__backend_start(c->at.source, c->error);
+  return status == AB_OK ? ab__backend_start(c->at.target, c->error) : status;
+}
+
+static ab_status settle(ab__conversion *c) {
+  ab_status status = understand(c);
   if (status == AB_OK) status = decide(c);
   if (status == AB_OK || c->at.take != NULL) ab__record_ends(c->record, &c->at);
   return status;
 }
 
-static ab_status convert_locked(ab__conversion *c, ab_array *result) {
-  if (ab__release_waiting(c->bridge->release)) ab_bridge_drain(c->bridge);
-  if (plainly_stays(c)) {
-    give_same(c, result);
-    return AB_OK;
-  }
-  const int share = c->at.source != c->at.target && c->at.copy != AB_COPY_ALWAYS;
-  ab_status status = prepare(c, share ? AB_CALL_WANT_TENSOR : 0);
+/* The long way: everything is weighed. */
+static ab_status convert_described(ab__conversion *c, ab_array *result) {
+  ab_status status = settle(c);
   void *object = NULL;
   if (status == AB_OK && stays(c)) {
     ab__record_step(c->record, AB_STEP_SAME, 0);
@@ -234,7 +251,28 @@ static ab_status convert_locked(ab__conversion *c, ab_array *result) {
   }
   ab__tensor_delete(c->info.tensor);
   if (c->record != NULL) c->record->flags = c->report;
-  if (status == AB_OK && c->error->status != AB_OK) ab_error_clear(c->error); /* of a way that was given up */
+  return status;
+}
+
+static ab_status convert_locked(ab__conversion *c, ab_array *result) {
+  if (c->locked && ab__release_waiting(c->bridge->release)) ab_bridge_drain(c->bridge);
+  if (plainly_stays(c)) {
+    give_same(c, result);
+    return AB_OK;
+  }
+  const uint32_t share = c->at.source != c->at.target && c->at.copy != AB_COPY_ALWAYS ? AB_CALL_WANT_TENSOR : 0;
+  ab_status status = start_both(c);
+  if (status == AB_OK) status = describe(c, share);
+  if (status == AB_OK && c->info.tensor != NULL) {
+    void *object = NULL;
+    if (ab__quick_exchange(c, &object)) {
+      *result = (ab_array){.backend = c->at.target, .object = object};
+      return AB_OK;
+    }
+    if (c->info.tensor == NULL) status = describe(c, share); /* the target has consumed it and failed */
+  }
+  if (status == AB_OK) return convert_described(c, result);
+  ab__tensor_delete(c->info.tensor);
   return status;
 }
 
@@ -242,26 +280,25 @@ static ab_status convert_locked(ab__conversion *c, ab_array *result) {
 
 static void plan_way(ab__conversion *c, const ab__way *way) {
   ab_record *record = c->record;
-  const uint64_t copied = c->at.bytes / c->at.itemsize * ab_dtype_size(c->at.dtype);
+  const uint64_t copied = ab__conversion_copied_bytes(c);
+  const int casts = ab__conversion_casts(c);
+  const int does_not_fit = way->fetch == AB__FETCH_READ && !ab__conversion_pushes_as_it_is(c);
+  const int pivots = way->hold == AB__HOLD_COPY || (way->hold == AB__HOLD_FIT && (casts || does_not_fit));
   if (way->fetch == AB__FETCH_TO_HOST) ab__record_step(record, AB_STEP_TO_HOST, c->at.bytes);
   if (way->fetch == AB__FETCH_MAP && way->hold != AB__HOLD_SHARE) ab__record_step(record, AB_STEP_MAP, 0);
-  if (way->hold == AB__HOLD_COPY) ab__record_step(record, AB_STEP_PIVOT, copied);
+  if (pivots) ab__record_step(record, AB_STEP_PIVOT, copied);
   if (way->deliver == AB__DELIVER_WRAP) ab__record_step(record, AB_STEP_WRAP, 0);
   else if (way->deliver == AB__DELIVER_PUSH) ab__record_step(record, AB_STEP_FROM_HOST, copied);
   else ab__record_step(record, way->kind == AB_STEP_MAP ? AB_STEP_MAP : AB_STEP_EXCHANGE, 0);
-  record->flags |= record->bytes_copied != 0 || way->hold == AB__HOLD_COPY ? AB_REPORT_COPIED : AB_REPORT_SHARED;
+  const int copies = way->hold != AB__HOLD_SHARE;
+  c->report |= copies ? AB_REPORT_COPIED : AB_REPORT_SHARED | ab__conversion_aliasing(c);
+  if (casts) c->report |= AB_REPORT_CAST;
 }
 
-static ab_status plan_locked(ab__conversion *c) {
-  ab_status status = prepare(c, 0);
-  if (status == AB_OK && stays(c)) {
-    ab__record_step(c->record, AB_STEP_SAME, 0);
-    c->record->flags |= AB_REPORT_SHARED;
-    return AB_OK;
-  }
+static ab_status plan_ways(ab__conversion *c) {
   char first_reason[AB_STEP_REASON];
   first_reason[0] = '\0';
-  for (int index = 0; status == AB_OK && index < AB__WAY_COUNT; index++) {
+  for (int index = 0; index < AB__WAY_COUNT; index++) {
     const ab__way *way = &ab__ways[index];
     ab_step why = {.reason = ""};
     if (ab__way_is_foreign(&c->at, way)) continue;
@@ -271,7 +308,22 @@ static ab_status plan_locked(ab__conversion *c) {
     }
     note_refusal(c, way, why.reason, first_reason);
   }
-  return status == AB_OK ? explain(c, first_reason) : status;
+  return explain(c, first_reason);
+}
+
+static ab_status plan_locked(ab__conversion *c) {
+  ab_status status = start_both(c);
+  if (status == AB_OK) status = describe(c, 0);
+  if (status == AB_OK) status = settle(c);
+  if (status == AB_OK && stays(c)) {
+    ab__record_step(c->record, AB_STEP_SAME, 0);
+    c->report |= AB_REPORT_SHARED;
+  } else if (status == AB_OK) {
+    status = plan_ways(c);
+  }
+  ab__tensor_delete(c->info.tensor); /* nobody asked for one */
+  c->record->flags = c->report;
+  return status;
 }
 
 /* ------------------------------------------------------------------ public */
@@ -284,6 +336,7 @@ static void conversion_init(ab__conversion *c, ab_bridge *bridge, const ab_array
   c->record = record;
   c->error = error;
   c->report = 0;
+  c->locked = 0;
   c->info.tensor = NULL;
   c->at.source = source->backend;
   c->at.target = target;
@@ -296,6 +349,9 @@ static void conversion_init(ab__conversion *c, ab_bridge *bridge, const ab_array
   c->at.dtype = (DLDataType){0, 0, 0};
   c->at.device = (DLDevice){kDLCPU, 0};
   ab__record_begin(record);
+  if (record == NULL) return;
+  record->source = c->at.source;
+  record->target = c->at.target;
 }
 
 static double now(void) {
@@ -304,14 +360,23 @@ static double now(void) {
   return (double)at.tv_sec + 1e-9 * (double)at.tv_nsec;
 }
 
+enum { KNOWN_OPTIONS = AB_CONVERT_LOCK_HELD | AB_CONVERT_COPY_IMMUTABLE | AB_CONVERT_COPY_MUTABLE |
+                       AB_CONVERT_DEVICE_GIVEN | AB_CONVERT_DEVICE_KIND | AB_CONVERT_ACCELERATOR };
+
 static ab_status check_arguments(const ab_bridge *bridge, const ab_array *source, const ab_backend *target,
-                                 const ab_convert_options *options, ab_error *error) {
+                                 const ab_convert_options *options, const ab_record *record, ab_error *error) {
   if (bridge == NULL || source == NULL || source->backend == NULL || source->object == NULL || target == NULL)
     return ab_error_set(error, AB_INVALID_ARGUMENT, "a bridge, a source and a target are needed");
+  if (source->backend->bridge != bridge || target->bridge != bridge)
+    return ab_error_set(error, AB_INVALID_ARGUMENT, "source and target are of another bridge");
   if (options->struct_size < sizeof(ab_convert_options))
     return ab_error_set(error, AB_INVALID_ARGUMENT, "ab_convert_options.struct_size is too small");
   if (options->copy > AB_COPY_NEVER || options->casting > AB_CASTING_UNSAFE)
     return ab_error_set(error, AB_INVALID_ARGUMENT, "copy or casting is out of range");
+  if (options->flags & 0xffff & ~(uint32_t)KNOWN_OPTIONS)
+    return ab_error_set(error, AB_UNSUPPORTED, "flags 0x%x: an option of a newer version", options->flags);
+  if (record != NULL && record->struct_size < sizeof(ab_record))
+    return ab_error_set(error, AB_INVALID_ARGUMENT, "ab_record.struct_size is too small");
   return AB_OK;
 }
 
@@ -322,15 +387,37 @@ static ab_status enter(const ab_backend *source, const ab_backend *target, const
   return ab__backend_enter(needy, (options->flags & AB_CONVERT_LOCK_HELD) != 0, token, error);
 }
 
+/* Without a lock of its own to hold, a conversion knows only what the runtime can tell. */
+static int has_lock(const ab__conversion *c) {
+  return (c->options->flags & AB_CONVERT_LOCK_HELD) || c->at.source->descriptor->lock != AB_LOCK_NONE ||
+         c->at.target->descriptor->lock != AB_LOCK_NONE || ab__bridge_lock_held(c->bridge);
+}
+
+/* Status and error agree, whatever a plugin has left behind. */
+static ab_status finish(ab_status status, ab_error *error) {
+  if (status == AB_OK) {
+    if (error->status != AB_OK || error->text[0] != '\0' || error->failure.struct_size != 0) ab_error_clear(error);
+    return AB_OK;
+  }
+  if (status < AB_OK || status > AB_INTERNAL)
+    return ab_error_set(error, AB_INTERNAL, "a plugin returned the unknown status %d", (int)status);
+  if (error->text[0] == '\0') ab_error_set(error, status, "%s", ab_status_text(status));
+  error->status = status;
+  return status;
+}
+
 ab_status ab_convert(ab_bridge *bridge, const ab_array *source, const ab_backend *target,
                      const ab_convert_options *options, ab_array *result, ab_error *error) {
   ab_error local;
   if (error == NULL) {
     ab_error_init(&local);
     error = &local;
+  } else {
+    ab_error_clear(error); /* of an earlier call */
   }
   if (options == NULL) options = &no_options;
-  ab_status status = check_arguments(bridge, source, target, options, error);
+  ab_status status = check_arguments(bridge, source, target, options, options->record, error);
+  if (status == AB_OK && result == NULL) status = ab_error_set(error, AB_INVALID_ARGUMENT, "no place for the result");
   if (status != AB_OK) return status;
   void *token = NULL;
   status = enter(source->backend, target, options, &token, error);
@@ -338,7 +425,8 @@ ab_status ab_convert(ab_bridge *bridge, const ab_array *source, const ab_backend
   const double start = options->record != NULL ? now() : 0;
   ab__conversion c;
   conversion_init(&c, bridge, source, target, options, options->record, error);
-  status = convert_locked(&c, result);
+  c.locked = has_lock(&c);
+  status = finish(convert_locked(&c, result), error);
   if (options->record != NULL) options->record->seconds = now() - start;
   if (error == &local) ab_error_clear(&local);
   ab__backend_leave(source->backend, token);
@@ -350,8 +438,9 @@ ab_status ab_plan(ab_bridge *bridge, const ab_array *source, const ab_backend *t
   ab_error local;
   ab_error_init(&local);
   if (error == NULL) error = &local;
+  ab_error_clear(error);
   if (options == NULL) options = &no_options;
-  ab_status status = check_arguments(bridge, source, target, options, error);
+  ab_status status = check_arguments(bridge, source, target, options, record, error);
   if (status == AB_OK && record == NULL) status = ab_error_set(error, AB_INVALID_ARGUMENT, "a record is needed");
   if (status != AB_OK) return status;
   void *token = NULL;
@@ -359,7 +448,7 @@ ab_status ab_plan(ab_bridge *bridge, const ab_array *source, const ab_backend *t
   if (status != AB_OK) return status;
   ab__conversion c;
   conversion_init(&c, bridge, source, target, options, record, error);
-  status = plan_locked(&c);
+  status = finish(plan_locked(&c), error);
   ab__backend_leave(source->backend, token);
   ab_error_clear(&local);
   return status;

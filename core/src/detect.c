@@ -63,6 +63,7 @@ static const ab_backend *asked(ab_bridge *bridge, void *object, int *holds_for_t
   const uint32_t count = ab_bridge_backend_count(bridge);
   for (uint32_t index = 0; index < count; index++) {
     const ab_backend *backend = ab_bridge_backend_at(bridge, index);
+    if (backend->descriptor->runtime != bridge->runtime.kind) continue; /* it would read its own struct out of ours */
     *holds_for_type = 0;
     if (backend->vtable->recognizes(backend->self, object, holds_for_type)) return backend;
   }

@@ -23,8 +23,7 @@ void ab__record_refused(ab_record *record, uint32_t kind, const char *reason) {
     if (record->steps[index].kind == kind && strcmp(record->steps[index].reason, reason) == 0) return;
   if (record->step_count + 4 > AB_MAX_STEPS) return; /* room for the steps of the way that is taken */
   ab_step *step = next_step(record);
-  step->kind = kind;
-  step->refused = 1;
+  *step = (ab_step){.kind = kind, .refused = 1}; /* a step that was rewound may have stood here */
   snprintf(step->reason, sizeof step->reason, "%.*s", AB_STEP_REASON - 1, reason);
 }
 

@@ -2,6 +2,7 @@
 #include "route.h"
 
 #include "dtype.h"
+#include "memory.h"
 
 /* Cheapest first: nothing copied, then one copy by the core, then what the frameworks do themselves. */
 const ab__way ab__ways[AB__WAY_COUNT] = {
@@ -35,16 +36,21 @@ static int holds(const ab__ability *ability, DLDataType dtype) {
   return index >= 0 && (ability->dtypes >> index & 1);
 }
 
+/* How near `to` is: of its own kind first, then without losing values, then the smallest that holds all or, where none
+ * does, the largest. */
+static int nearness(DLDataType from, DLDataType to) {
+  const int safe = ab_dtype_can_cast(from, to, AB_CASTING_SAFE);
+  const int stays_real = to.code != kDLComplex || from.code == kDLComplex;
+  return (to.code == from.code) * 4096 + stays_real * 2048 + safe * 1024 + (safe ? 256 - to.bits : to.bits);
+}
+
 DLDataType ab__nearest_dtype(const ab__ability *ability, DLDataType dtype, ab_casting casting) {
   if (holds(ability, dtype)) return dtype;
   DLDataType best = {0, 0, 0};
   for (uint32_t index = 0; index < ability->stated.dtype_count; index++) {
     const DLDataType other = ability->stated.dtypes[index];
     if (!ab_dtype_can_cast(dtype, other, casting)) continue;
-    const int same_kind = other.code == dtype.code;
-    const int best_same_kind = best.bits != 0 && best.code == dtype.code;
-    if (best.bits == 0 || same_kind > best_same_kind || (same_kind == best_same_kind && other.bits > best.bits))
-      best = other;
+    if (best.bits == 0 || nearness(dtype, other) > nearness(dtype, best)) best = other;
   }
   return best;
 }
@@ -75,8 +81,8 @@ int ab__ability_refuses(const ab__situation *at, const ab__ability *ability, ab_
 static int rule_refused(const ab__situation *at, ab_step *why) {
   if (at->copy == AB_COPY_ALWAYS) return refuse(why, "copy=True asks for a copy");
   const uint32_t mutability = at->info->mutability;
-  if (mutability == AB_IMMUTABLE && (at->flags & AB_CONVERT_COPY_IMMUTABLE))
-    return refuse(why, "immutable=\"copy\" asks for a copy of %s arrays", source_name(at));
+  if (mutability != AB_MUTABLE && (at->flags & AB_CONVERT_COPY_IMMUTABLE))
+    return refuse(why, "immutable=\"copy\" asks for a copy of %s arrays that cannot be written", source_name(at));
   if (mutability == AB_MUTABLE && (at->flags & AB_CONVERT_COPY_MUTABLE))
     return refuse(why, "mutable=\"copy\" asks for a copy of arrays that can be written");
   if (mutability >= AB_READ_ONLY && !(at->take->stated.flags & AB_CARRIES_READ_ONLY))
@@ -159,6 +165,21 @@ static int fetch_refused(const ab__situation *at, const ab__way *way, ab_step *w
   }
 }
 
+static int device_refused(const ab__situation *at, ab_step *why) {
+  const DLDevice from = at->info->device;
+  if (ab__is_host(from) || from.device_id == at->device.device_id) return 0;
+  return refuse(why, "it lies on device %d, not on device %d", from.device_id, at->device.device_id);
+}
+
+/* A copy of the core's is as aligned as every allocation of the core's. */
+static int copy_refused(const ab__situation *at, const ab__way *way, ab_step *why) {
+  if (at->copy == AB_COPY_NEVER) return refuse(why, "copy=False forbids it");
+  const uint32_t wanted = way->deliver == AB__DELIVER_PUSH ? 1 : at->take->stated.alignment;
+  if (wanted <= AB__ALIGNMENT) return 0;
+  return refuse(why, "%s needs memory on a multiple of %u bytes; a copy lies on one of %d", target_name(at), wanted,
+                AB__ALIGNMENT);
+}
+
 static int deliver_refused(const ab__situation *at, const ab__way *way, ab_step *why) {
   const int push = way->deliver == AB__DELIVER_PUSH;
   const int has_slot = push ? at->target->vtable->from_host != NULL : at->target->vtable->from_dlpack != NULL;
@@ -168,8 +189,8 @@ static int deliver_refused(const ab__situation *at, const ab__way *way, ab_step 
 
 int ab__way_refused(const ab__situation *at, const ab__way *way, ab_step *why) {
   if (deliver_refused(at, way, why) || fetch_refused(at, way, why)) return 1;
-  if (at->copy == AB_COPY_NEVER && way->hold != AB__HOLD_SHARE) return refuse(why, "copy=False forbids it");
-  if (way->hold != AB__HOLD_SHARE) return 0;
+  if (way->hold != AB__HOLD_SHARE) return copy_refused(at, way, why);
+  if (way->fetch == AB__FETCH_SHARE && device_refused(at, why)) return 1;
   /* A device buffer has no address and its own layout is the framework's: what is mapped is checked when it is there. */
   const void *data = way->fetch == AB__FETCH_MAP ? NULL : at->info->data;
   return ab__share_refused(at, data, &at->layout, why);

@@ -42,7 +42,10 @@ static ab_status find(const ab_backend *backend, search *s, ab_error *error) {
   if (backend->vtable->devices == NULL) return AB_OK;
   ab__invocation run;
   ab__invocation_init(&run, backend, 0, NULL, error);
-  return backend->vtable->devices(&run.call, look, s);
+  const ab_status status = backend->vtable->devices(&run.call, look, s);
+  if (status != AB_UNSUPPORTED) return status;
+  ab_error_clear(error);
+  return AB_OK;
 }
 
 ab_status ab__target_native(const ab_backend *target, DLDevice device, ab__native *native, ab_error *error) {
@@ -77,6 +80,7 @@ static ab_status no_device(const ab__situation *at, DLDevice device, ab_error *e
 
 static ab_status exact_device(ab__situation *at, const ab_convert_options *options, ab_error *error) {
   DLDevice device = options->device;
+  if (options->flags & AB_CONVERT_DEVICE_KIND) device.device_id = 0;
   if ((options->flags & AB_CONVERT_DEVICE_KIND) && device.device_type != kDLCPU) {
     search s = {.type = (int32_t)device.device_type, .id = -1, .accelerator = -1};
     const ab_status status = find(at->target, &s, error);
@@ -142,7 +146,9 @@ ab_status ab__target_stream(const ab__situation *at, const ab_convert_options *o
   const int type = (int)at->device.device_type;
   if (ab__is_host(at->device) || type == kDLOpenCL) return AB_OK; /* an OpenCL export finishes its own queue */
   if (options->stream != NULL) {
-    *ordered = options->stream;
+    if (options->stream->kind >= AB_STREAM_UNKNOWN)
+      return ab_error_set(error, AB_STREAM, "work cannot be ordered on a stream of kind %u", options->stream->kind);
+    *ordered = options->stream->kind != AB_STREAM_NONE ? options->stream : NULL;
     return AB_OK;
   }
   const ab_plugin_vtable *slots = at->target->vtable;
@@ -153,10 +159,9 @@ ab_status ab__target_stream(const ab__situation *at, const ab_convert_options *o
   ab_status status = AB_UNSUPPORTED;
   if (slots->import_stream != NULL) status = slots->import_stream(&run.call, at->device, stream);
   else if (slots->current_stream != NULL) status = slots->current_stream(&run.call, at->device, stream);
-  if (status == AB_UNSUPPORTED || stream->kind == AB_STREAM_UNKNOWN || stream->kind == AB_STREAM_NONE) {
-    ab_error_clear(error);
-    return AB_OK; /* host-complete */
-  }
-  if (status == AB_OK) *ordered = stream;
-  return status;
+  if (status != AB_OK && status != AB_UNSUPPORTED) return status;
+  ab_error_clear(error);
+  const int usable_kind = stream->kind != AB_STREAM_NONE && stream->kind < AB_STREAM_UNKNOWN;
+  if (status == AB_OK && usable_kind) *ordered = stream; /* else host-complete */
+  return AB_OK;
 }

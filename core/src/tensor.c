@@ -24,6 +24,13 @@ static void block_drop(void *data) {
   if (drop != NULL) drop(owner);
 }
 
+/* What the tensor holds back, roughly: its elements. */
+static uint64_t span(const DLTensor *tensor) {
+  uint64_t bytes = (uint64_t)tensor->dtype.bits / 8;
+  for (int32_t axis = 0; axis < tensor->ndim; axis++) bytes *= (uint64_t)tensor->shape[axis];
+  return bytes;
+}
+
 static void block_delete(DLManagedTensorVersioned *tensor) {
   block *self = (block *)tensor;
   ab_bridge *bridge = self->bridge;
@@ -36,7 +43,7 @@ static void block_delete(DLManagedTensorVersioned *tensor) {
     block_drop(self);
     return;
   }
-  self->node = (ab__release_node){.fn = block_drop, .data = self};
+  self->node = (ab__release_node){.fn = block_drop, .data = self, .bytes = span(&self->tensor.dl_tensor)};
   if (ab__release_push_node(bridge->release, &self->node)) ab__bridge_request_drain(bridge);
 }
 
@@ -210,7 +217,10 @@ static ab_status check(const DLManagedTensorVersioned *tensor, ab_error *error) 
   if (bytes != 0 && t->data == NULL)
     return ab_error_set(error, AB_INVALID_TENSOR, "invalid tensor: %llu bytes at address NULL",
                         (unsigned long long)bytes);
-  if (t->strides == NULL || bytes == 0) return AB_OK;
+  if (bytes == 0) return AB_OK;
+  if (t->byte_offset > INT64_MAX)
+    return ab_error_set(error, AB_INVALID_TENSOR, "invalid tensor: its byte offset overflows");
+  if (t->strides == NULL) return AB_OK;
   int64_t low = 0, high = (int64_t)itemsize;
   for (int32_t axis = 0; axis < t->ndim; axis++) {
     int64_t reach = 0;
@@ -227,17 +237,38 @@ static int holds_address(DLDevice device) {
          device.device_type == kDLCUDAManaged || device.device_type == kDLROCM || device.device_type == kDLROCMHost;
 }
 
+/* The stride of an axis that nobody steps along means nothing, and may be any number: it becomes what it would be in a
+ * C-contiguous array, so that no arithmetic on it overflows and no framework stumbles over it. */
+static void settle_strides(DLTensor *t, int empty) {
+  int64_t step = 1;
+  for (int32_t axis = t->ndim - 1; axis >= 0; axis--) {
+    if (empty || t->shape[axis] == 1) t->strides[axis] = step;
+    const int64_t extent = t->shape[axis] > 1 ? t->shape[axis] : 1;
+    if (__builtin_mul_overflow(t->strides[axis], extent, &step)) step = 1;
+  }
+}
+
+static int is_empty(const DLTensor *t) {
+  for (int32_t axis = 0; axis < t->ndim; axis++)
+    if (t->shape[axis] == 0) return 1;
+  return 0;
+}
+
 static ab_status adopt(DLManagedTensorVersioned **tensor, ab_error *error) {
+  if (*tensor == NULL) return ab_error_set(error, AB_INVALID_TENSOR, "invalid tensor: there is none");
   if ((*tensor)->version.major != DLPACK_MAJOR_VERSION)
     return ab_error_set(error, AB_UNSUPPORTED, "tensor of DLPack %u.%u; %d.x is understood", (*tensor)->version.major,
                         (*tensor)->version.minor, DLPACK_MAJOR_VERSION);
   ab_status status = check(*tensor, error);
   if (status != AB_OK) return status;
-  if (!is_block(*tensor)) status = ab__tensor_guard(NULL, *tensor, 0, tensor);
+  const int ours = is_block(*tensor) && (*tensor)->dl_tensor.strides != NULL;
+  if (!ours) status = ab__tensor_guard(NULL, *tensor, 0, tensor);
   if (status != AB_OK) return ab_error_set(error, status, "no memory for the description of a tensor");
   DLTensor *t = &(*tensor)->dl_tensor;
-  if (t->byte_offset != 0 && holds_address(t->device)) {
-    t->data = (char *)t->data + t->byte_offset;
+  const int empty = is_empty(t);
+  settle_strides(t, empty);
+  if (t->byte_offset != 0 && (empty || holds_address(t->device))) {
+    if (!empty) t->data = (void *)((uintptr_t)t->data + t->byte_offset);
     t->byte_offset = 0;
   }
   return AB_OK;

@@ -34,13 +34,15 @@ static int allocator_has_no_pool(void) {
 /// 1 if the process has no device of JAX's but CPUs, whose memory is given back at once as well.
 static int only_host(void) {
   PyObject *platform = jax_call_method(jax_get()->module, "default_backend");
-  const int host = platform != NULL && PyUnicode_Check(platform) && PyUnicode_CompareWithASCIIString(platform, "cpu") == 0;
+  const int host =
+      platform != NULL && PyUnicode_Check(platform) && PyUnicode_CompareWithASCIIString(platform, "cpu") == 0;
   PyErr_Clear();
   Py_XDECREF(platform);
   return host;
 }
 
-ab_status jax_clear_cache(const ab_call *call, DLDevice device, uint32_t flags, uint64_t *to_driver, uint64_t *to_pool) {
+ab_status jax_clear_cache(const ab_call *call, DLDevice device, uint32_t flags, uint64_t *to_driver,
+                          uint64_t *to_pool) {
   (void)flags; /* jax.clear_caches() frees no memory of arrays and makes everything compile again */
   const int host = device.device_type == kDLCPU || ((int)device.device_type == 0 && only_host());
   if (!host && !allocator_has_no_pool()) {

@@ -72,6 +72,14 @@ static ab_status describe_plain(const ab_call *call, PyObject *array, ab_array_i
 
 /* ------------------------------------------------------------------ place */
 
+/// 0 for arrays that JAX was asked to keep in another memory than the device's ("pinned_host").
+static int in_device_memory(PyObject *array) {
+  PyObject *kind = abpy_attribute(array, "sharding.memory_kind");
+  const int other = kind != NULL && PyUnicode_Check(kind) && PyUnicode_CompareWithASCIIString(kind, "device") != 0;
+  Py_XDECREF(kind);
+  return !other;
+}
+
 static ab_status describe_place(PyObject *array, ab_array_info *info) {
   int fully_addressable = 0;
   const char *why_not = NULL;
@@ -86,6 +94,9 @@ static ab_status describe_place(PyObject *array, ab_array_info *info) {
   if (info->device.device_type == kDLExtDev) {
     info->flags |= AB_INFO_NOT_SHAREABLE;
     info->why_not = "JAX exports arrays on the CPU and on GPUs only";
+  } else if (info->device.device_type != kDLCPU && !in_device_memory(array)) {
+    info->flags |= AB_INFO_NOT_SHAREABLE;
+    info->why_not = "it is not in its device's own memory";
   }
   return AB_OK;
 }
@@ -108,10 +119,9 @@ static void export_at_once(const ab_call *call, PyObject *array, ab_array_info *
   ab_error_clear(&unread);
 }
 
-/// One device of this process, nothing pending afterwards: almost every array on the CPU.
+/// Almost every array on the CPU. Nothing is pending on it afterwards.
 static int describe_buffer(PyObject *array, ab_array_info *info) {
-  if (!jax_single_cpu()) return 0;
-  if (!jax_buffer_tensor(array, NULL, &info->tensor)) return 0;
+  if (!jax_share_host(array, &info->tensor)) return 0;
   info->device = info->tensor->dl_tensor.device;
   info->flags |= AB_INFO_HOST_ACCESSIBLE;
   return 1;

@@ -94,7 +94,7 @@ static PyObject *search(PyObject *devices, DLDevice wanted) {
 
 /// What was found out about a set of backends. Never freed: the user replaces the backends at most a few times.
 typedef struct topology {
-  PyObject *client; ///< weak reference to the default backend's client: when that is gone, so is what we know
+  PyObject *client;  ///< weak reference to the default backend's client: when that is gone, so is what we know
   int single_cpu;
 } topology;
 
@@ -278,6 +278,8 @@ static ab_capabilities imports(DLDeviceType type) {
       .alignment = 64,
       .plugin_flags = AB_PLUGIN_UNVERSIONED_ONLY | AB_PLUGIN_DELETER_ANY_THREAD,
   };
+  // Older versions take C order only; they are those that the public call is for.
+  if (jax_get()->import_buffer == NULL) found.layout = AB_LAYOUT_C;
   if (type == kDLCPU) found.flags |= AB_READS_HOST_LATER;
   if (type != kDLCPU) found.plugin_flags |= AB_PLUGIN_RELEASES_BEFORE_DONE;
   return found;
@@ -285,7 +287,8 @@ static ab_capabilities imports(DLDeviceType type) {
 
 ab_status jax_capabilities(const ab_call *call, DLDevice device, uint32_t slot, ab_capabilities *capabilities) {
   const int from_host = slot == AB_SLOT_FROM_HOST;
-  if (slot != AB_SLOT_FROM_DLPACK && !from_host) return ab_fail(call, AB_UNSUPPORTED, "unknown slot %u", (unsigned)slot);
+  if (slot != AB_SLOT_FROM_DLPACK && !from_host)
+    return ab_fail(call, AB_UNSUPPORTED, "unknown slot %u", (unsigned)slot);
   if (device.device_type != kDLCPU && device.device_type != kDLCUDA) {
     return ab_fail(call, AB_UNSUPPORTED, "JAX takes arrays on the CPU and on CUDA devices");
   }

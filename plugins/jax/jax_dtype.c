@@ -45,11 +45,26 @@ PyObject *jax_dtype_object(DLDataType dtype) {
 
 static int code_of_format(char letter) {
   switch (letter) {
-    case 'e': case 'f': case 'd': return kDLFloat;
-    case 'b': case 'h': case 'i': case 'l': case 'q': return kDLInt;
-    case 'B': case 'H': case 'I': case 'L': case 'Q': return kDLUInt;
-    case '?': return kDLBool;
-    default: return -1;
+    case 'e':
+    case 'f':
+    case 'd':
+      return kDLFloat;
+    case 'b':
+    case 'h':
+    case 'i':
+    case 'l':
+    case 'q':
+      return kDLInt;
+    case 'B':
+    case 'H':
+    case 'I':
+    case 'L':
+    case 'Q':
+      return kDLUInt;
+    case '?':
+      return kDLBool;
+    default:
+      return -1;
   }
 }
 

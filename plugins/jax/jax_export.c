@@ -53,6 +53,29 @@ int jax_buffer_tensor(PyObject *object, const DLDataType *dtype, DLManagedTensor
   return 0;
 }
 
+/// Where the process has several CPU devices, or where others compute with it, the buffer does not say enough.
+static int place_tensor(PyObject *array, DLManagedTensorVersioned *tensor) {
+  DLDevice device;
+  int fully_addressable = 0;
+  const char *why_not = NULL;
+  if (jax_single_cpu()) return 1;
+  if (jax_device_of_array(array, &device, &fully_addressable, &why_not) != AB_OK) return 0;
+  if (device.device_type != kDLCPU) return 0;
+  tensor->dl_tensor.device = device;
+  return 1;
+}
+
+int jax_share_host(PyObject *array, DLManagedTensorVersioned **tensor) {
+  DLManagedTensorVersioned *made = NULL;
+  if (!jax_buffer_tensor(array, NULL, &made)) return 0;
+  if (!place_tensor(array, made)) {
+    made->deleter(made);
+    return 0;
+  }
+  *tensor = made;
+  return 1;
+}
+
 /* ------------------------------------------------------------------ through a capsule */
 
 /// The consumer's stream as Python's DLPack protocol numbers it; None makes JAX wait on the host. New reference.
@@ -70,24 +93,37 @@ static PyObject *capsule_of(PyObject *shard, PyObject *stream) {
   if (jax->export_buffer != NULL) return PyObject_CallFunctionObjArgs(jax->export_buffer, shard, stream, NULL);
   PyObject *method = PyObject_GetAttrString(shard, "__dlpack__");
   PyObject *keywords = Py_BuildValue("{s:O}", "stream", stream);
-  PyObject *capsule =
-      method != NULL && keywords != NULL ? PyObject_Call(method, jax->no_arguments, keywords) : NULL;
+  PyObject *capsule = method != NULL && keywords != NULL ? PyObject_Call(method, jax->no_arguments, keywords) : NULL;
   Py_XDECREF(keywords);
   Py_XDECREF(method);
   return capsule;
 }
 
+/// Makes the capsule's tensor say where it is. JAX numbers every host device 0, and knows arrays of a GPU that lie in
+/// the host's memory, which no description of ours has a word for.
+static ab_status place_export(const ab_call *call, DLDevice device, DLManagedTensorVersioned **tensor) {
+  if ((*tensor)->dl_tensor.device.device_type == device.device_type) {
+    (*tensor)->dl_tensor.device = device;
+    return AB_OK;
+  }
+  (*tensor)->deleter(*tensor);
+  *tensor = NULL;
+  return ab_fail(call, AB_UNSUPPORTED, "the array is not in its device's own memory");
+}
+
 ab_status jax_export_tensor(const ab_call *call, PyObject *array, DLDevice device, DLManagedTensorVersioned **tensor) {
+  const int host = device.device_type == kDLCPU;
   // The array itself would be the capsule's owner, and x.delete() would then abort the process (jaxlib 0.10).
   PyObject *shard = PyObject_CallMethod(array, "addressable_data", "i", 0);
-  PyObject *stream = device.device_type == kDLCPU ? Py_BuildValue("") : stream_number(call);
+  PyObject *stream = host ? Py_BuildValue("") : stream_number(call);
   PyObject *capsule = shard != NULL && stream != NULL ? capsule_of(shard, stream) : NULL;
+  DLManagedTensorVersioned *made = NULL;
   ab_status status = AB_OK;
   if (capsule == NULL) status = jax_error(call, AB_FRAMEWORK, "JAX's DLPack export");
-  if (status == AB_OK) status = abpy_tensor_from_capsule(jax_services, call, capsule, tensor);
-  // JAX numbers every host device 0.
-  if (status == AB_OK) (*tensor)->dl_tensor.device = device;
-  if (status == AB_OK && stream == Py_None && device.device_type != kDLCPU) call->report->flags |= AB_REPORT_BLOCKED_HOST;
+  if (status == AB_OK) status = abpy_tensor_from_capsule(jax_services, call, capsule, &made);
+  if (status == AB_OK) status = place_export(call, device, &made);
+  if (status == AB_OK) *tensor = made;
+  if (status == AB_OK && stream == Py_None && !host) call->report->flags |= AB_REPORT_BLOCKED_HOST;
   Py_XDECREF(capsule);
   Py_XDECREF(stream);
   Py_XDECREF(shard);
@@ -113,7 +149,7 @@ ab_status jax_to_dlpack(const ab_call *call, void *array, DLManagedTensorVersion
     return ab_fail(call, AB_UNSUPPORTED, "not a JAX array with data");
   }
   ab_status status = AB_OK;
-  if (!jax_single_cpu() || !jax_buffer_tensor(array, NULL, tensor)) {
+  if (!jax_share_host(array, tensor)) {
     if (jax_is_deleted(array)) return ab_fail(call, AB_UNSUPPORTED, "the array was deleted or donated");
     status = export_plain(call, array, tensor);
   }

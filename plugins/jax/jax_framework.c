@@ -71,8 +71,8 @@ static int make_constants(jax_framework *jax) {
 }
 
 static void framework_free(jax_framework *jax) {
-  PyObject *const owned[] = {jax->module,        jax->bridge,        jax->numpy,        jax->import_buffer,
-                             jax->export_buffer, jax->from_dlpack,   jax->local_devices, jax->enable_x64,
+  PyObject *const owned[] = {jax->module,        jax->bridge,       jax->numpy,          jax->import_buffer,
+                             jax->export_buffer, jax->from_dlpack,  jax->local_devices,  jax->enable_x64,
                              jax->cpu_keyword,   jax->no_arguments, jax->default_backend};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) Py_XDECREF(owned[i]);
   for (int i = 0; i < JAX_DTYPE_COUNT; i++) Py_XDECREF(jax->dtypes[i]);

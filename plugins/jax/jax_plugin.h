@@ -14,8 +14,8 @@ extern const ab_services *jax_services;
 
 /// The types by which JAX's objects are known. Kept for the life of the process.
 typedef struct jax_types {
-  PyTypeObject *array_impl; ///< what every concrete array is, exactly
-  PyTypeObject *array;      ///< jax.Array: also of random keys
+  PyTypeObject *array_impl;  ///< what every concrete array is, exactly
+  PyTypeObject *array;       ///< jax.Array: also of random keys
   PyTypeObject *tracer;
 } jax_types;
 
@@ -74,17 +74,17 @@ int jax_dtype_of_format(const char *format, Py_ssize_t itemsize, DLDataType *dty
 /// What start() took out of JAX. Never changes afterwards, and is kept for the life of the process.
 typedef struct jax_framework {
   const jax_types *types;
-  PyObject *module;          ///< jax
-  PyObject *bridge;          ///< jax._src.xla_bridge, or NULL
+  PyObject *module;  ///< jax
+  PyObject *bridge;  ///< jax._src.xla_bridge, or NULL
   PyObject *numpy;
-  PyObject *import_buffer;   ///< jaxlib's own import; NULL: the public one is used
-  PyObject *export_buffer;   ///< jaxlib's own export; NULL: the public one is used
-  PyObject *from_dlpack;     ///< jax.dlpack.from_dlpack
-  PyObject *local_devices;   ///< jax.local_devices
-  PyObject *enable_x64;      ///< jax.enable_x64, a context manager for one thread
-  PyObject *cpu_keyword;     ///< {"backend": "cpu"}
-  PyObject *no_arguments;    ///< ()
-  PyObject *default_backend; ///< "_default_backend"
+  PyObject *import_buffer;    ///< jaxlib's own import; NULL: the public one is used
+  PyObject *export_buffer;    ///< jaxlib's own export; NULL: the public one is used
+  PyObject *from_dlpack;      ///< jax.dlpack.from_dlpack
+  PyObject *local_devices;    ///< jax.local_devices
+  PyObject *enable_x64;       ///< jax.enable_x64, a context manager for one thread
+  PyObject *cpu_keyword;      ///< {"backend": "cpu"}
+  PyObject *no_arguments;     ///< ()
+  PyObject *default_backend;  ///< "_default_backend"
   PyObject *dtypes[JAX_DTYPE_COUNT];
 } jax_framework;
 
@@ -117,6 +117,8 @@ ab_status jax_capabilities(const ab_call *call, DLDevice device, uint32_t slot, 
 /// Makes a tensor that shares the buffer `object` shows, and waits for work pending on it. With `dtype` the elements
 /// are read as that, else as the buffer's format says. Returns 0 if it shows none; no exception set.
 int jax_buffer_tensor(PyObject *object, const DLDataType *dtype, DLManagedTensorVersioned **tensor);
+/// The same for an array on one CPU device of this process, with the number of that device.
+int jax_share_host(PyObject *array, DLManagedTensorVersioned **tensor);
 /// Gives what x.NAME() gives. New reference, or NULL with an exception.
 PyObject *jax_call_method(PyObject *object, const char *name);
 /// 1 if the array was deleted or donated.

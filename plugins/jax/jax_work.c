@@ -11,9 +11,8 @@ ab_status jax_make_stream(const ab_call *call, DLDevice device, ab_stream *strea
 ab_status jax_current_stream(const ab_call *call, DLDevice device, ab_stream *stream) {
   (void)call;
   const int host = device.device_type == kDLCPU;
-  *stream = (ab_stream){.struct_size = (uint32_t)sizeof *stream,
-                        .kind = host ? AB_STREAM_NONE : AB_STREAM_UNKNOWN,
-                        .device = device};
+  *stream = (ab_stream){
+      .struct_size = (uint32_t)sizeof *stream, .kind = host ? AB_STREAM_NONE : AB_STREAM_UNKNOWN, .device = device};
   return AB_OK;
 }
 
@@ -53,8 +52,7 @@ static int wait_for_marker(PyObject *device) {
   PyObject *jnp = abpy_attribute(jax_get()->module, "numpy");
   PyObject *ones = jnp != NULL ? PyObject_GetAttrString(jnp, "ones") : NULL;
   PyObject *keywords = Py_BuildValue("{s:(),s:O}", "shape", "device", device);
-  PyObject *marker =
-      ones != NULL && keywords != NULL ? PyObject_Call(ones, jax_get()->no_arguments, keywords) : NULL;
+  PyObject *marker = ones != NULL && keywords != NULL ? PyObject_Call(ones, jax_get()->no_arguments, keywords) : NULL;
   const int waited = marker != NULL && wait_for(marker);
   Py_XDECREF(marker);
   Py_XDECREF(keywords);
@@ -77,8 +75,7 @@ ab_status jax_finish(const ab_call *call, DLDevice device, uint32_t scope, uint3
   PyObject *found = jax_device_find(call, device);
   if (found == NULL) return call->error->status;
   PyObject *platform = PyObject_GetAttrString(found, "platform");
-  PyObject *arrays =
-      platform != NULL ? PyObject_CallMethod(jax_get()->module, "live_arrays", "O", platform) : NULL;
+  PyObject *arrays = platform != NULL ? PyObject_CallMethod(jax_get()->module, "live_arrays", "O", platform) : NULL;
   int waited = arrays != NULL && wait_for_all(arrays);
   if (waited && device.device_type != kDLCPU) waited = wait_for_marker(found);
   Py_XDECREF(arrays);

@@ -125,7 +125,7 @@ static ab_status describe_variable(const ab_call *call, PyObject *variable, ab_a
   if (dtype.way != TF_WAY_NONE && ndim >= 0) {
     info->dtype = dtype.dtype;
     fill_form(variable, ndim, info);
-  } else { // tf.Variable(…, shape=tf.TensorShape(None)), a Keras variable: only the value tells
+  } else {  // tf.Variable(…, shape=tf.TensorShape(None)), a Keras variable: only the value tells
     PyObject *value = NULL;
     ab_call look = *call;
     look.flags &= ~(uint32_t)AB_CALL_WANT_TENSOR;

@@ -9,33 +9,33 @@ static const char no_quantised[] = "quantised dtypes do not exist in other frame
 static const char no_narrow[] = "dtypes of less than one byte cannot be carried; use tf.cast(x, tf.int8) or float32";
 
 // X(DT number, DLPack code, bits, way)
-#define TF_DTYPE_MAP(X)                          \
-  X(10, kDLBool, 8, TF_WAY_DLPACK)               \
-  X(4, kDLUInt, 8, TF_WAY_DLPACK)                \
-  X(17, kDLUInt, 16, TF_WAY_DLPACK)              \
-  X(22, kDLUInt, 32, TF_WAY_DLPACK)              \
-  X(23, kDLUInt, 64, TF_WAY_DLPACK)              \
-  X(6, kDLInt, 8, TF_WAY_DLPACK)                 \
-  X(5, kDLInt, 16, TF_WAY_DLPACK)                \
-  X(3, kDLInt, 32, TF_WAY_DLPACK)                \
-  X(9, kDLInt, 64, TF_WAY_DLPACK)                \
-  X(19, kDLFloat, 16, TF_WAY_DLPACK)             \
-  X(14, kDLBfloat, 16, TF_WAY_DLPACK)            \
-  X(1, kDLFloat, 32, TF_WAY_DLPACK)              \
-  X(2, kDLFloat, 64, TF_WAY_DLPACK)              \
-  X(8, kDLComplex, 64, TF_WAY_DLPACK)            \
-  X(18, kDLComplex, 128, TF_WAY_DLPACK)          \
-  X(24, kDLFloat8_e5m2, 8, TF_WAY_NUMPY)         \
-  X(25, kDLFloat8_e4m3fn, 8, TF_WAY_NUMPY)       \
-  X(26, kDLFloat8_e4m3fnuz, 8, TF_WAY_NUMPY)     \
-  X(27, kDLFloat8_e4m3b11fnuz, 8, TF_WAY_NUMPY)  \
+#define TF_DTYPE_MAP(X)                         \
+  X(10, kDLBool, 8, TF_WAY_DLPACK)              \
+  X(4, kDLUInt, 8, TF_WAY_DLPACK)               \
+  X(17, kDLUInt, 16, TF_WAY_DLPACK)             \
+  X(22, kDLUInt, 32, TF_WAY_DLPACK)             \
+  X(23, kDLUInt, 64, TF_WAY_DLPACK)             \
+  X(6, kDLInt, 8, TF_WAY_DLPACK)                \
+  X(5, kDLInt, 16, TF_WAY_DLPACK)               \
+  X(3, kDLInt, 32, TF_WAY_DLPACK)               \
+  X(9, kDLInt, 64, TF_WAY_DLPACK)               \
+  X(19, kDLFloat, 16, TF_WAY_DLPACK)            \
+  X(14, kDLBfloat, 16, TF_WAY_DLPACK)           \
+  X(1, kDLFloat, 32, TF_WAY_DLPACK)             \
+  X(2, kDLFloat, 64, TF_WAY_DLPACK)             \
+  X(8, kDLComplex, 64, TF_WAY_DLPACK)           \
+  X(18, kDLComplex, 128, TF_WAY_DLPACK)         \
+  X(24, kDLFloat8_e5m2, 8, TF_WAY_NUMPY)        \
+  X(25, kDLFloat8_e4m3fn, 8, TF_WAY_NUMPY)      \
+  X(26, kDLFloat8_e4m3fnuz, 8, TF_WAY_NUMPY)    \
+  X(27, kDLFloat8_e4m3b11fnuz, 8, TF_WAY_NUMPY) \
   X(28, kDLFloat8_e5m2fnuz, 8, TF_WAY_NUMPY)
 
 static const tf_dtype rows[] = {
 #define TF_ROW(number, code, bits, way) [number] = {way, {code, bits, 1}, NULL},
     TF_DTYPE_MAP(TF_ROW)
 #undef TF_ROW
-    [7] = {TF_WAY_NONE, {0, 0, 0}, no_strings},
+        [7] = {TF_WAY_NONE, {0, 0, 0}, no_strings},
     [20] = {TF_WAY_NONE, {0, 0, 0}, no_resources},
     [21] = {TF_WAY_NONE, {0, 0, 0}, no_variants},
     [11] = {TF_WAY_NONE, {0, 0, 0}, no_quantised},

@@ -41,16 +41,17 @@ ab_status ab_tf_to_dlpack(const ab_call *call, void *array, DLManagedTensorVersi
   status = carried_dtype(call, array, &dtype);
   if (status != AB_OK) return status;
   const int maybe_gpu = ab_tf.gpu_count > 0;
-  const tf_place place = maybe_gpu || dtype.way == TF_WAY_NUMPY ? ab_tf_place(array) : (tf_place){TF_PLACE_HOST, {kDLCPU, 0}};
+  const tf_place place =
+      maybe_gpu || dtype.way == TF_WAY_NUMPY ? ab_tf_place(array) : (tf_place){TF_PLACE_HOST, {kDLCPU, 0}};
   if (place.kind == TF_PLACE_ELSEWHERE) return ab_fail(call, AB_UNSUPPORTED, "not on a device of this process");
   if (place.kind == TF_PLACE_GPU && (call->flags & AB_CALL_ORDERED) == 0) {
-    status = ab_tf_wait(call, place.device); // TensorFlow shows no stream and its export waits for none
+    status = ab_tf_wait(call, place.device);  // TensorFlow shows no stream and its export waits for none
     if (status != AB_OK) return status;
   }
   if (dtype.way == TF_WAY_NUMPY && place.kind != TF_PLACE_HOST) {
     return ab_fail(call, AB_UNSUPPORTED, "TensorFlow shares float8 only on the CPU");
   }
-  if (dtype.way == TF_WAY_NUMPY && PyObject_Length(array) < 0) { // only 0-d tensors have no length
+  if (dtype.way == TF_WAY_NUMPY && PyObject_Length(array) < 0) {  // only 0-d tensors have no length
     PyErr_Clear();
     return ab_fail(call, AB_UNSUPPORTED, "TensorFlow shares float8 only from one dimension on");
   }
@@ -70,7 +71,7 @@ static ab_status host_of_eager(const ab_call *call, PyObject *array, DLManagedTe
   PyObject *copy = NULL;
   status = ab_tf_copy_to(call, array, (DLDevice){kDLCPU, 0}, &copy);
   if (status != AB_OK) return status;
-  status = ab_tf_share(call, copy, dtype, tensor); // its export waits until the copy has arrived
+  status = ab_tf_share(call, copy, dtype, tensor);  // its export waits until the copy has arrived
   Py_DECREF(copy);
   if (status != AB_OK) return status;
   call->report->flags &= ~(uint32_t)AB_REPORT_SHARED;
@@ -91,7 +92,7 @@ static ab_status host_of_variable(const ab_call *call, PyObject *variable, DLMan
   status = host_of_eager(call, value, &shared);
   Py_DECREF(value);
   if (status != AB_OK) return status;
-  if ((call->report->flags & AB_REPORT_COPIED) != 0) { // it came from a GPU, or is 0-d
+  if ((call->report->flags & AB_REPORT_COPIED) != 0) {  // it came from a GPU, or is 0-d
     *tensor = shared;
     return AB_OK;
   }

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: MIT
  * float8 between TensorFlow and DLPack tensors. TensorFlow's own DLPack calls (2.21) refuse it in both directions, but
  * its tensors share memory with NumPy arrays of ml_dtypes' types: np.asarray(tensor) on the way out, the constructor of
- * EagerTensor on the way in. */
+ * EagerTensor on the way in. TensorFlow lets go of a NumPy array at its next call from Python, not at once, if its last
+ * tensor dies elsewhere: float8 memory that was imported can live that much longer. */
 #include "tensorflow_plugin.h"
 
 /* ------------------------------------------------------------------ out */
 
 /// The elements as a NumPy array of uint8, which has a buffer; float8 arrays have none. NULL with an exception pending.
-static PyObject *byte_array(PyObject *tensor) {
+static PyObject *byte_array(PyObject *tensor, int32_t ndim) {
   PyObject *numpy = PyImport_ImportModule("numpy");
-  PyObject *array = numpy != NULL ? PyObject_CallMethod(numpy, "asarray", "O", tensor) : NULL;
+  // Without dimensions np.asarray() fails: TensorFlow gives it a scalar where it wants an array.
+  PyObject *source = ndim == 0 ? PyObject_CallMethod(tensor, "numpy", NULL) : Py_NewRef(tensor);
+  PyObject *array = numpy != NULL && source != NULL ? PyObject_CallMethod(numpy, "asarray", "O", source) : NULL;
   PyObject *bytes = array != NULL ? PyObject_CallMethod(array, "view", "s", "uint8") : NULL;
   Py_XDECREF(array);
+  Py_XDECREF(source);
   Py_XDECREF(numpy);
   return bytes;
 }
@@ -20,7 +24,7 @@ static void *address_of(PyObject *bytes) {
   Py_buffer buffer;
   if (PyObject_GetBuffer(bytes, &buffer, PyBUF_SIMPLE) != 0) return NULL;
   void *address = buffer.buf;
-  PyBuffer_Release(&buffer); // the array holds its memory until it is gone itself
+  PyBuffer_Release(&buffer);  // the array holds its memory until it is gone itself
   return address;
 }
 
@@ -32,7 +36,7 @@ ab_status ab_tf_float8_export(const ab_call *call, PyObject *tensor, DLDataType 
   if (ndim == 0 && (call->flags & AB_CALL_NEVER_COPY) != 0) {
     return ab_fail(call, AB_WOULD_COPY, "TensorFlow copies float8 arrays without dimensions");
   }
-  PyObject *bytes = byte_array(tensor);
+  PyObject *bytes = byte_array(tensor, ndim);
   void *address = bytes != NULL ? address_of(bytes) : NULL;
   if (address == NULL) {
     Py_XDECREF(bytes);
@@ -66,9 +70,8 @@ ab_status ab_tf_float8_export(const ab_call *call, PyObject *tensor, DLDataType 
 
 /// Keeps a tensor alive for the NumPy array that looks at its memory.
 typedef struct keeper {
-  PyObject_HEAD
-  DLManagedTensorVersioned *tensor;
-  int *gone; ///< while the import is under way: set to 1 instead of deleting the tensor; then NULL
+  PyObject_HEAD DLManagedTensorVersioned *tensor;
+  int *gone;  ///< while the import is under way: set to 1 instead of deleting the tensor; then NULL
 } keeper;
 
 static void keeper_dealloc(PyObject *self) {
@@ -84,7 +87,7 @@ static void keeper_dealloc(PyObject *self) {
 }
 
 static int keeper_getbuffer(PyObject *self, Py_buffer *buffer, int flags) {
-  static char nothing; // a buffer may not be NULL
+  static char nothing;  // a buffer may not be NULL
   const DLTensor *view = &((keeper *)self)->tensor->dl_tensor;
   const uint64_t bytes = ab_tf_bytes(view);
   return PyBuffer_FillInfo(buffer, self, bytes > 0 ? view->data : &nothing, (Py_ssize_t)bytes, 0, flags);

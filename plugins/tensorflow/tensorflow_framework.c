@@ -30,7 +30,7 @@ static void prepare_opencl(void) {
                         .report = &report,
                         .error = &error};
   void *token = services->blocking_begin(services->core);
-  ops->prepare(&call); // without OpenCL on the machine it fails, and nothing is lost
+  ops->prepare(&call);  // without OpenCL on the machine it fails, and nothing is lost
   services->blocking_end(services->core, token);
   ab_error_clear(&error);
 }
@@ -73,13 +73,13 @@ ab_status ab_tf_start(const ab_call *call) {
   if (ab_tf.started) return AB_OK;
   PyObject *tensorflow = import_tensorflow(call);
   if (tensorflow == NULL) return call->error->status != AB_OK ? call->error->status : AB_UNAVAILABLE;
-  if (ab_tf.started) { // by another thread, while the import had let go of the lock
+  if (ab_tf.started) {  // by another thread, while the import had let go of the lock
     Py_DECREF(tensorflow);
     return AB_OK;
   }
   tf_framework found = ab_tf;
   const ab_status status = find_parts(call, tensorflow, &found);
-  if (status != AB_OK) return status; // what was found stays: modules and their functions live as long as the process
+  if (status != AB_OK) return status;  // what was found stays: modules and their functions live as long as the process
   const char *wish = getenv("ARRAYBRIDGE_TENSORFLOW_PUBLIC");
   found.public_only = (wish != NULL && strcmp(wish, "1") == 0) || found.context_module == NULL;
   found.started = 1;
@@ -89,16 +89,25 @@ ab_status ab_tf_start(const ab_call *call) {
 
 /* ------------------------------------------------------------------ capsules */
 
-/// The handle of the eager context. Looked up each time, since TensorFlow can make a new context, and one that is gone
-/// must not be used. New reference; NULL with or without an exception.
+/// The handle of the eager context, borrowed; NULL with or without an exception. TensorFlow can make a new context (its
+/// tests do), and the handle of one that is gone must not be used: so the context is compared, and both are held.
 static PyObject *context_handle(void) {
+  static PyObject *known_context, *known_handle;
   PyObject *context = PyObject_GetAttr(ab_tf.context_module, ab_tf.context_name);
   if (context == NULL) return NULL;
+  if (context == known_context) {
+    Py_DECREF(context);
+    return known_handle;
+  }
   PyObject *handle = PyObject_GetAttr(context, ab_tf.handle_name);
-  Py_DECREF(context);
-  if (handle != Py_None) return handle;
-  Py_DECREF(handle);
-  return NULL;
+  if (handle == NULL || handle == Py_None) {  // not awake yet
+    Py_XDECREF(handle);
+    Py_DECREF(context);
+    return NULL;
+  }
+  known_context = context;  // the old ones stay referenced: another thread may be using them
+  known_handle = handle;
+  return handle;
 }
 
 PyObject *ab_tf_give(PyObject *tensor) { return PyObject_CallFunctionObjArgs(ab_tf.give_capsule, tensor, NULL); }
@@ -110,9 +119,7 @@ PyObject *ab_tf_take(PyObject *capsule) {
     if (!PyErr_Occurred()) PyErr_SetString(PyExc_RuntimeError, "TensorFlow's context is not initialized");
     return NULL;
   }
-  PyObject *tensor = PyObject_CallFunctionObjArgs(ab_tf.take_capsule, capsule, handle, NULL);
-  Py_DECREF(handle);
-  return tensor;
+  return PyObject_CallFunctionObjArgs(ab_tf.take_capsule, capsule, handle, NULL);
 }
 
 /// One float32 there and back. Leaves no exception.
@@ -154,7 +161,7 @@ static void try_private_calls(const ab_call *call) {
     ab_tf.give_capsule = give;
     ab_tf.take_capsule = take;
     ab_tf.private_calls = 1;
-    if (crosses_well(&trial)) { // the public ones stay referenced: another thread may be calling them
+    if (crosses_well(&trial)) {  // the public ones stay referenced: another thread may be calling them
       ab_error_clear(&error);
       return;
     }
@@ -168,7 +175,7 @@ static void try_private_calls(const ab_call *call) {
 /* ------------------------------------------------------------------ the context */
 
 static ab_status initialize_context(void) {
-  if (ab_tf.context_module == NULL) return AB_OK; // the public calls do it by themselves
+  if (ab_tf.context_module == NULL) return AB_OK;  // the public calls do it by themselves
   PyObject *context = PyObject_CallMethod(ab_tf.context_module, "context", NULL);
   PyObject *done = context != NULL ? PyObject_CallMethod(context, "ensure_initialized", NULL) : NULL;
   PyObject *address = done != NULL ? PyObject_CallMethod(context, "host_address_space", NULL) : NULL;
@@ -203,7 +210,7 @@ ab_status ab_tf_connect(const ab_call *call) {
   if (initialize_context() != AB_OK || count_gpus() != AB_OK) {
     return abpy_error(call, AB_FRAMEWORK, "TensorFlow's devices cannot be initialized");
   }
-  if (ab_tf.connected) return AB_OK; // by another thread, while the calls above had let go of the lock
+  if (ab_tf.connected) return AB_OK;  // by another thread, while the calls above had let go of the lock
   ab_tf.connected = 1;
   if (!ab_tf.public_only) try_private_calls(call);
   return AB_OK;

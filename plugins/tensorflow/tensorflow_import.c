@@ -2,7 +2,7 @@
  * Into TensorFlow: capabilities, from_dlpack, from_host. */
 #include "tensorflow_plugin.h"
 
-enum { ALIGNMENT = 64 }; // bytes; what lies otherwise imports well and aborts the process at its first operation
+enum { ALIGNMENT = 64 };  // bytes; what lies otherwise imports well and aborts the process at its first operation
 
 /* ------------------------------------------------------------------ what is taken */
 
@@ -18,14 +18,14 @@ ab_status ab_tf_capabilities(const ab_call *call, DLDevice device, uint32_t slot
       // asynchronous execution, tf.config.experimental.set_synchronous_execution(False), has to wait himself.)
       .flags = AB_ACCEPTS_EMPTY | AB_ACCEPTS_ZERO_DIM | AB_MAKES_IMMUTABLE,
       .layout = AB_LAYOUT_C,
-      .max_ndim = AB_MAX_NDIM, // TensorFlow's own limit is 254
+      .max_ndim = AB_MAX_NDIM,  // TensorFlow's own limit is 254
       .alignment = ALIGNMENT,
-      .plugin_flags = AB_PLUGIN_UNVERSIONED_ONLY | AB_PLUGIN_DELETER_ANY_THREAD |
-                      (gpu ? AB_PLUGIN_RELEASES_BEFORE_DONE : 0u),
+      .plugin_flags =
+          AB_PLUGIN_UNVERSIONED_ONLY | AB_PLUGIN_DELETER_ANY_THREAD | (gpu ? AB_PLUGIN_RELEASES_BEFORE_DONE : 0u),
   };
   found.dtypes = ab_tf_dtypes(&found.dtype_count);
   if (gpu && slot == AB_SLOT_FROM_DLPACK) {
-    while (found.dtype_count > 0) { // float8, at the end of the list, is shared through NumPy, on the host
+    while (found.dtype_count > 0) {  // float8, at the end of the list, is shared through NumPy, on the host
       tf_way way = TF_WAY_NONE;
       ab_tf_dtype_number(found.dtypes[found.dtype_count - 1], &way);
       if (way == TF_WAY_DLPACK) break;
@@ -36,7 +36,17 @@ ab_status ab_tf_capabilities(const ab_call *call, DLDevice device, uint32_t slot
   return AB_OK;
 }
 
-/// A second look at what would kill the process; the core has checked the rest.
+static int is_c_layout(const DLTensor *tensor) {
+  int64_t stride = 1;
+  for (int32_t axis = tensor->ndim - 1; tensor->strides != NULL && axis >= 0; axis--) {
+    if (tensor->shape[axis] == 0) return 1;
+    if (tensor->shape[axis] != 1 && tensor->strides[axis] != stride) return 0;
+    stride *= tensor->shape[axis];
+  }
+  return 1;
+}
+
+/// A second look: TensorFlow refuses some of this, and what it does not refuse kills the process.
 static ab_status check_input(const ab_call *call, const DLTensor *tensor, tf_way *way) {
   if (ab_tf_dtype_number(tensor->dtype, way) == 0) {
     return ab_fail(call, AB_UNSUPPORTED, "TensorFlow does not have this dtype");
@@ -45,6 +55,7 @@ static ab_status check_input(const ab_call *call, const DLTensor *tensor, tf_way
   if (!aligned && ab_tf_bytes(tensor) > 0) {
     return ab_fail(call, AB_UNSUPPORTED, "TensorFlow needs memory that is aligned to 64 bytes");
   }
+  if (!is_c_layout(tensor)) return ab_fail(call, AB_UNSUPPORTED, "TensorFlow needs C order without gaps");
   return AB_OK;
 }
 
@@ -67,8 +78,7 @@ static ab_status wait_for_input(const ab_call *call, DLDevice device) {
 
 /* ------------------------------------------------------------------ from_dlpack */
 
-static ab_status import_shared(const ab_call *call, DLManagedTensorVersioned *tensor, int32_t *consumed,
-                               void **array) {
+static ab_status import_shared(const ab_call *call, DLManagedTensorVersioned *tensor, int32_t *consumed, void **array) {
   abpy_loan loan;
   ab_status status = abpy_loan_begin(ab_tf.services, call, tensor, 0, &loan);
   if (status != AB_OK) return status;
@@ -98,8 +108,8 @@ ab_status ab_tf_from_dlpack(const ab_call *call, DLManagedTensorVersioned *tenso
 
 /* ------------------------------------------------------------------ from_host */
 
-/// A copy in memory of the core, which TensorFlow then shares: exact for every dtype, and eager inside tf.function, too.
-/// tf.constant() would copy as well, through NumPy.
+/// A copy in memory of the core, which TensorFlow then shares: exact for every dtype, and eager inside tf.function,
+/// too. tf.constant() would copy as well, through NumPy.
 static ab_status import_copy(const ab_call *call, const DLTensor *tensor, void **array) {
   DLManagedTensorVersioned *copy = NULL;
   ab_status status = ab_tf_host_copy(call, tensor, &copy);
@@ -107,7 +117,7 @@ static ab_status import_copy(const ab_call *call, const DLTensor *tensor, void *
   int32_t consumed = 0;
   status = ab_tf_from_dlpack(call, copy, (DLDevice){kDLCPU, 0}, &consumed, array);
   if (status != AB_OK && !consumed) copy->deleter(copy);
-  call->report->flags &= ~(uint32_t)AB_REPORT_SHARED; // with the copy, not with the source
+  call->report->flags &= ~(uint32_t)AB_REPORT_SHARED;  // with the copy, not with the source
   return status;
 }
 
@@ -126,7 +136,7 @@ ab_status ab_tf_from_host(const ab_call *call, const DLTensor *tensor, DLDevice 
   PyObject *moved = NULL;
   status = ab_tf_copy_to(call, host, device, &moved);
   Py_DECREF((PyObject *)host);
-  if (status == AB_OK && call->stream != NULL) status = ab_tf_wait(call, device); // work on other streams comes later
+  if (status == AB_OK && call->stream != NULL) status = ab_tf_wait(call, device);  // work on other streams comes later
   if (status == AB_OK) *array = moved;
   if (status != AB_OK) Py_XDECREF(moved);
   return status;

@@ -4,9 +4,9 @@
 
 typedef struct kind_row {
   const char *module;
-  const char *type;    ///< dotted
-  const char *only_if; ///< a module that must be imported, too; NULL: none
-  const char *why_not; ///< NULL: has elements
+  const char *type;     ///< dotted
+  const char *only_if;  ///< a module that must be imported, too; NULL: none
+  const char *why_not;  ///< NULL: has elements
 } kind_row;
 
 // Subclasses after their bases' special cases: EagerTensor is a tf.Tensor, and the first row that fits counts.
@@ -19,8 +19,7 @@ static const kind_row rows[TF_KIND_COUNT] = {
                      "the code in tf.py_function"},
     [TF_KERAS_TENSOR] = {"keras.src.backend.common.keras_tensor", "KerasTensor", "keras.src.backend.tensorflow",
                          "a KerasTensor describes a model's input and has no value; call the model first"},
-    [TF_SPARSE] = {"tensorflow", "SparseTensor", NULL,
-                   "a sparse tensor has no strides; use tf.sparse.to_dense(x)"},
+    [TF_SPARSE] = {"tensorflow", "SparseTensor", NULL, "a sparse tensor has no strides; use tf.sparse.to_dense(x)"},
     [TF_RAGGED] = {"tensorflow", "RaggedTensor", NULL,
                    "a ragged tensor has rows of different lengths; use x.to_tensor()"},
     [TF_SLICES] = {"tensorflow", "IndexedSlices", NULL,

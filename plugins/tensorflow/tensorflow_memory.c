@@ -19,7 +19,7 @@ uint64_t ab_tf_bytes(const DLTensor *tensor) {
 static void drop_memory(void *memory) { ab_tf.services->deallocate(ab_tf.services->core, memory); }
 
 static void copy_bytes(void *to, const void *from, uint64_t bytes) {
-  enum { LONG_COPY = 1 << 18 }; // bytes; below, letting go of the lock costs more than the copy
+  enum { LONG_COPY = 1 << 18 };  // bytes; below, letting go of the lock costs more than the copy
   if (bytes == 0) return;
   const ab_services *services = ab_tf.services;
   void *token = bytes >= LONG_COPY ? services->blocking_begin(services->core) : NULL;
@@ -113,7 +113,8 @@ ab_status ab_tf_memory_info(const ab_call *call, DLDevice device, ab_memory_info
   if (device.device_type == kDLCUDA) {
     status = gpu_memory_info(call, device, &found);
   } else {
-    snprintf(found.detail, sizeof found.detail, "TensorFlow counts memory on GPUs only; its CPU pool keeps what it took");
+    snprintf(found.detail, sizeof found.detail,
+             "TensorFlow counts memory on GPUs only; its CPU pool keeps what it took");
   }
   if (status == AB_OK) ab_struct_fill(info, &found, (uint32_t)sizeof found);
   return status;

@@ -8,10 +8,10 @@ static tf_place place_of_name(const char *name) {
   static const char host[] = "/device:CPU:", gpu[] = "/device:GPU:";
   const tf_place elsewhere = {TF_PLACE_ELSEWHERE, {(DLDeviceType)0, 0}};
   const size_t length = strlen(ab_tf.address);
-  if (strncmp(name, ab_tf.address, length) != 0) return elsewhere; // another machine
+  if (strncmp(name, ab_tf.address, length) != 0) return elsewhere;  // another machine
   const char *device = name + length;
   if (strncmp(device, host, sizeof host - 1) == 0) return (tf_place){TF_PLACE_HOST, {kDLCPU, 0}};
-  if (strncmp(device, gpu, sizeof gpu - 1) != 0) return elsewhere; // a TPU, a DTensor mesh, a pluggable device
+  if (strncmp(device, gpu, sizeof gpu - 1) != 0) return elsewhere;  // a TPU, a DTensor mesh, a pluggable device
   return (tf_place){TF_PLACE_GPU, {kDLCUDA, (int32_t)atoi(device + sizeof gpu - 1)}};
 }
 
@@ -36,8 +36,7 @@ tf_place ab_tf_place(PyObject *array) {
 ab_status ab_tf_copy_to(const ab_call *call, PyObject *tensor, DLDevice device, PyObject **copy) {
   char name[32];
   snprintf(name, sizeof name, "%s:%d", device.device_type == kDLCUDA ? "GPU" : "CPU", (int)device.device_id);
-  PyObject *context =
-      ab_tf.context_module != NULL ? PyObject_CallMethod(ab_tf.context_module, "context", NULL) : NULL;
+  PyObject *context = ab_tf.context_module != NULL ? PyObject_CallMethod(ab_tf.context_module, "context", NULL) : NULL;
   if (context == NULL) return abpy_error(call, AB_UNSUPPORTED, "this TensorFlow does not show its context");
   PyObject *result = PyObject_CallMethod(tensor, "_copy_nograd", "Os", context, name);
   Py_DECREF(context);

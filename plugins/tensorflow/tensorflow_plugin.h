@@ -33,15 +33,15 @@ int ab_tf_is_eager(PyObject *object);
 /* ------------------------------------------------------------------ dtypes */
 
 typedef enum tf_way {
-  TF_WAY_NONE,   ///< cannot be carried
-  TF_WAY_DLPACK, ///< TensorFlow's DLPack calls take it
-  TF_WAY_NUMPY   ///< only through a NumPy array (float8: TensorFlow's DLPack has none)
+  TF_WAY_NONE,    ///< cannot be carried
+  TF_WAY_DLPACK,  ///< TensorFlow's DLPack calls take it
+  TF_WAY_NUMPY    ///< only through a NumPy array (float8: TensorFlow's DLPack has none)
 } tf_way;
 
 typedef struct tf_dtype {
   tf_way way;
   DLDataType dtype;
-  const char *why_not; ///< with TF_WAY_NONE
+  const char *why_not;  ///< with TF_WAY_NONE
 } tf_dtype;
 
 /// The dtype with TensorFlow's number `number` (DT_FLOAT is 1).
@@ -70,9 +70,9 @@ typedef struct tf_framework {
   int public_only;           ///< the private calls are not wanted
   int private_calls;         ///< give_capsule and take_capsule are the private ones
   int started;
-  int connected;             ///< TensorFlow's context is alive, and what follows is known
+  int connected;  ///< TensorFlow's context is alive, and what follows is known
   int32_t gpu_count;
-  char address[128];         ///< "/job:localhost/replica:0/task:0": how names of this process's devices begin
+  char address[128];  ///< "/job:localhost/replica:0/task:0": how names of this process's devices begin
 } tf_framework;
 
 /// Of this process. Filled in by create(), start() and ab_tf_connect().
@@ -97,7 +97,7 @@ typedef enum tf_place_kind { TF_PLACE_HOST, TF_PLACE_GPU, TF_PLACE_ELSEWHERE } t
 
 typedef struct tf_place {
   tf_place_kind kind;
-  DLDevice device; ///< device_type 0 with TF_PLACE_ELSEWHERE
+  DLDevice device;  ///< device_type 0 with TF_PLACE_ELSEWHERE
 } tf_place;
 
 /// Where the elements of an EagerTensor or a variable lie. Needs ab_tf_connect().

@@ -76,6 +76,7 @@ typedef struct watch {
   DLManagedTensorVersioned *tensor;
   void (*deleter)(DLManagedTensorVersioned *self);
   int ran;
+  struct watch *outer;
 } watch;
 
 static _Thread_local watch *watched;
@@ -90,37 +91,43 @@ static void watching_deleter(DLManagedTensorVersioned *self) {
   }
 }
 
-static int import_by_table(const DLPackExchangeAPI *exchange, DLManagedTensorVersioned *tensor, int32_t *consumed,
-                           void **array) {
-  watch *const outer = watched;
-  watch now = {.tensor = tensor, .deleter = tensor->deleter};
+static void watch_begin(watch *now, DLManagedTensorVersioned *tensor) {
+  *now = (watch){.tensor = tensor, .deleter = tensor->deleter, .outer = watched};
   tensor->deleter = watching_deleter;
-  watched = &now;
-  const int failed = exchange->managed_tensor_to_py_object_no_sync(tensor, array);
-  watched = outer;
-  if (!now.ran) tensor->deleter = now.deleter;
-  *consumed = now.ran;
-  return failed;
+  watched = now;
 }
 
-static ab_status import_by_capsule(torch_framework *torch, const ab_call *call, DLManagedTensorVersioned *tensor,
-                                   int32_t *consumed, void **array) {
+static void watch_end(watch *now) {
+  watched = now->outer;
+  if (!now->ran) now->tensor->deleter = now->deleter;
+}
+
+static PyObject *import_by_capsule(torch_framework *torch, const ab_call *call, const watch *now, int32_t *consumed) {
   abpy_loan loan;
   // Every torch takes capsules without a version, not every one the others.
-  const ab_status status = abpy_loan_begin(torch->services, call, tensor, 0, &loan);
-  if (status != AB_OK) return status;
+  if (abpy_loan_begin(torch->services, call, now->tensor, 0, &loan) != AB_OK) return NULL;
   PyObject *result = torch_method(torch->module, "from_dlpack", loan.capsule);
+  // Where torch has deleted the tensor although it failed, the capsule still says that it has not.
+  if (now->ran && PyCapsule_IsValid(loan.capsule, "dltensor")) PyCapsule_SetName(loan.capsule, "used_dltensor");
   abpy_loan_end(&loan, consumed);
-  if (result == NULL) return torch_failed(call, "torch.from_dlpack");
-  *array = result;
-  return AB_OK;
+  return result;
 }
 
 static ab_status import(torch_framework *torch, const ab_call *call, DLManagedTensorVersioned *tensor,
                         int32_t *consumed, void **array) {
-  if (torch->exchange == NULL) return import_by_capsule(torch, call, tensor, consumed, array);
-  if (import_by_table(torch->exchange, tensor, consumed, array) == 0) return AB_OK;
-  return torch_failed(call, "torch's DLPack import");
+  watch now;
+  void *result = NULL;
+  watch_begin(&now, tensor);
+  if (torch->exchange == NULL) {
+    result = import_by_capsule(torch, call, &now, consumed);
+  } else if (torch->exchange->managed_tensor_to_py_object_no_sync(tensor, &result) != 0) {
+    result = NULL;
+  }
+  watch_end(&now);
+  if (now.ran) *consumed = 1;
+  if (result == NULL) return torch_failed(call, "torch's DLPack import");
+  *array = result;
+  return AB_OK;
 }
 
 ab_status torch_from_dlpack(const ab_call *call, DLManagedTensorVersioned *tensor, DLDevice device, int32_t *consumed,

@@ -10,8 +10,7 @@ static PyObject *run(PyObject *object, const ab_backend *source, const ab_backen
   const ab_array from = {source, object};
   ab_array to = {NULL, NULL};
   const ab_status status = ab_convert(native_bridge(), &from, target, options, &to, &error);
-  if (status != AB_OK)
-    return native_raise(status, &error, ab_backend_name(source), ab_backend_name(target), "convert");
+  if (status != AB_OK) return native_raise(status, &error, ab_backend_name(source), ab_backend_name(target), "convert");
   if (error.failure.struct_size != 0) ab_error_clear(&error); /* of a way that was tried first */
   return to.object;
 }
@@ -42,7 +41,8 @@ static const ab_backend *source_of(PyObject *object, const ab_backend *claimed, 
   if (source == NULL) {
     char type[96];
     native_type_name(object, type, sizeof type);
-    if (native_not_owned(object, &error)) native_raise(AB_NOT_RECOGNIZED, &error, type, ab_backend_name(target), "detect");
+    if (native_not_owned(object, &error))
+      native_raise(AB_NOT_RECOGNIZED, &error, type, ab_backend_name(target), "detect");
     return NULL;
   }
   if (claimed == NULL || claimed == source) return source;
@@ -151,8 +151,7 @@ NATIVE_CALL(native_plan) {
   if (target == NULL) return NULL;
   native_request request;
   PyObject *plan = NULL;
-  if (native_request_begin(&request, target, values + 2) == 0)
-    plan = plan_with(values[0], target, &request.options);
+  if (native_request_begin(&request, target, values + 2) == 0) plan = plan_with(values[0], target, &request.options);
   native_request_end(&request);
   return plan;
 }

@@ -10,11 +10,21 @@ typedef struct device_kind {
 } device_kind;
 
 static const device_kind kinds[] = {
-    {"cpu", kDLCPU},           {"cuda", kDLCUDA},       {"opencl", kDLOpenCL},
-    {"rocm", kDLROCM},         {"vulkan", kDLVulkan},   {"metal", kDLMetal},
-    {"oneapi", kDLOneAPI},     {"webgpu", kDLWebGPU},   {"hexagon", kDLHexagon},
-    {"cuda_host", kDLCUDAHost}, {"rocm_host", kDLROCMHost}, {"cuda_managed", kDLCUDAManaged},
-    {"vpi", kDLVPI},           {"maia", kDLMAIA},       {"trn", kDLTrn},
+    {"cpu", kDLCPU},
+    {"cuda", kDLCUDA},
+    {"opencl", kDLOpenCL},
+    {"rocm", kDLROCM},
+    {"vulkan", kDLVulkan},
+    {"metal", kDLMetal},
+    {"oneapi", kDLOneAPI},
+    {"webgpu", kDLWebGPU},
+    {"hexagon", kDLHexagon},
+    {"cuda_host", kDLCUDAHost},
+    {"rocm_host", kDLROCMHost},
+    {"cuda_managed", kDLCUDAManaged},
+    {"vpi", kDLVPI},
+    {"maia", kDLMAIA},
+    {"trn", kDLTrn},
     {"ext", kDLExtDev},
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
@@ -47,7 +57,8 @@ static int consider(void *context, const ab_device_info *device) {
   return 1;
 }
 
-static int ask_backend(const char *label, const ab_backend *target, wanted_device *wanted, ab_convert_options *options) {
+static int ask_backend(const char *label, const ab_backend *target, wanted_device *wanted,
+                       ab_convert_options *options) {
   ab_error error;
   ab_error_init(&error);
   ab_status status = ab_backend_start(target, &error);
@@ -104,7 +115,8 @@ static int read_label(const char *label, const ab_backend *target, ab_convert_op
     return ask_backend(label, target, &(wanted_device){.name = label + sizeof named - 1}, options);
   PyErr_Format(PyExc_ValueError,
                "device must be \"cpu\", \"cuda\", \"opencl\", \"rocm\" or another kind, alone or with a number as in "
-               "\"cuda:1\", or \"host\", \"accelerator:0\", \"device:NAME\"; not '%s'", label);
+               "\"cuda:1\", or \"host\", \"accelerator:0\", \"device:NAME\"; not '%s'",
+               label);
   return -1;
 }
 

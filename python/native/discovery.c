@@ -61,9 +61,7 @@ static int discover_first(void) {
   return result;
 }
 
-int native_discover(void) {
-  return atomic_load_explicit(&discovered, memory_order_acquire) ? 0 : discover_first();
-}
+int native_discover(void) { return atomic_load_explicit(&discovered, memory_order_acquire) ? 0 : discover_first(); }
 
 static int add_announced(PyObject *paths) {
   const Py_ssize_t count = PyList_Size(paths);

@@ -43,16 +43,14 @@ static PyObject *flag(uint32_t flags, uint32_t which) { return flags & which ? P
 static PyObject *info_values(const ab_backend *backend, const ab_array_info *info, const ab_error *error) {
   const char *why_not = error->text[0] != '\0' ? error->text : info->why_not != NULL ? info->why_not : "";
   const char *dtype = info->dtype.bits != 0 ? ab_dtype_name(info->dtype) : NULL;
-  return Py_BuildValue("{ss ss sN sN sN ss sO sO sO sO sO sN}", "backend", ab_backend_name(backend), "dtype",
-                       dtype != NULL ? dtype : "", "shape", integers(info->shape, info->ndim), "strides",
-                       integers(info->strides, info->ndim), "device", native_device_label(info->device), "mutability",
-                       mutability_name(info->mutability), "host_accessible",
-                       flag(info->flags, AB_INFO_HOST_ACCESSIBLE), "byte_swapped",
-                       flag(info->flags, AB_INFO_BYTE_SWAPPED), "gradient", flag(info->flags, AB_INFO_GRADIENT),
-                       "shareable",
-                       info->flags & (AB_INFO_NOT_SHAREABLE | AB_INFO_NOT_CONVERTIBLE) ? Py_False : Py_True,
-                       "convertible", info->flags & AB_INFO_NOT_CONVERTIBLE ? Py_False : Py_True, "why_not",
-                       native_text(why_not));
+  return Py_BuildValue(
+      "{ss ss sN sN sN ss sO sO sO sO sO sN}", "backend", ab_backend_name(backend), "dtype", dtype != NULL ? dtype : "",
+      "shape", integers(info->shape, info->ndim), "strides", integers(info->strides, info->ndim), "device",
+      native_device_label(info->device), "mutability", mutability_name(info->mutability), "host_accessible",
+      flag(info->flags, AB_INFO_HOST_ACCESSIBLE), "byte_swapped", flag(info->flags, AB_INFO_BYTE_SWAPPED), "gradient",
+      flag(info->flags, AB_INFO_GRADIENT), "shareable",
+      info->flags & (AB_INFO_NOT_SHAREABLE | AB_INFO_NOT_CONVERTIBLE) ? Py_False : Py_True, "convertible",
+      info->flags & AB_INFO_NOT_CONVERTIBLE ? Py_False : Py_True, "why_not", native_text(why_not));
 }
 
 static PyObject *described(PyObject *object, const ab_backend *backend) {

@@ -60,76 +60,92 @@ static PyObject *end(PyObject *module, PyObject *nothing) {
 #define POLICIES_TEXT "copy=None, casting='no', dtype=None, stream=None, immutable=None, mutable=None)\n--\n\n"
 #define KEYWORDS_TEXT "*, device=None, gpu_id=None, " POLICIES_TEXT
 #define BUILT_IN(name, function, text) \
-  {name, (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS, text}
+  { name, (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS, text }
 
-PyDoc_STRVAR(convert_text, "convert(x, target, " KEYWORDS_TEXT
-"Hand an array to another framework, sharing its memory where that is possible.\n\n"
-"Parameters\n----------\n"
-"x : array of any backend\n"
-"    Any shape, strides and dtype; left as it is.\n"
-"target : str or enum member\n"
-"    Name of a backend: \"numpy\", \"torch\", \"jax\", \"tensorflow\", \"cupy\", \"pyclesperanto\", or a plugin's.\n"
-"device : str or object, optional\n"
-"    Exactly where: \"cpu\", \"cuda:1\", \"opencl:0\", \"host\". None: where the data is if the target can use that\n"
-"    memory, else the target's default.\n"
-"gpu_id : int, optional\n"
-"    The older spelling of a place: accelerator number `gpu_id` of the target framework, the host if it has none at all.\n"
-"copy : bool, optional\n"
-"    None copies only if it must, True always, False never.\n"
-"casting : {\"no\", \"safe\", \"same_kind\", \"unsafe\"}\n"
-"    What a change of dtype may do, in NumPy's words.\n"
-"dtype : str or dtype of any framework, optional\n"
-"    None keeps it; otherwise the result has it, as far as `casting` allows.\n"
-"stream : int or stream object, optional\n"
-"    The consumer's stream; None: the target framework's current one. An int is a CUDA handle: 0 and 1 are the legacy\n"
-"    default stream, 2 the calling thread's.\n"
-"immutable, mutable : {\"share\", \"copy\"}, optional\n"
-"    Whether arrays that are immutable by convention, or that can be written, are shared or copied. None: as\n"
-"    `arraybridge.options` says, which is \"share\".\n\n"
-"Returns\n-------\n"
-"array of `target`\n"
-"    Same shape, dtype and values, bit for bit; `x` itself if it is one already and nothing is to be changed.\n\n"
-"Raises\n------\n"
-"MemoryConversionError\n"
-"    With the source, the target, the reason, what to do, and the framework's own exception as the cause.\n"
-"UnknownBackendError\n"
-"    A MemoryConversionError and ValueError that names the backends there are.\n"
-"TypeError, ValueError\n"
-"    A keyword with a value that it cannot have.");
+PyDoc_STRVAR(
+    convert_text,
+    "convert(x, target, " KEYWORDS_TEXT
+    "Hand an array to another framework, sharing its memory where that is possible.\n\n"
+    "Parameters\n----------\n"
+    "x : array of any backend\n"
+    "    Any shape, strides and dtype; left as it is.\n"
+    "target : str or enum member\n"
+    "    Name of a backend: \"numpy\", \"torch\", \"jax\", \"tensorflow\", \"cupy\", \"pyclesperanto\", or a "
+    "plugin's.\n"
+    "device : str or object, optional\n"
+    "    Exactly where: \"cpu\", \"cuda:1\", \"opencl:0\", \"host\". None: where the data is if the target can use "
+    "that\n"
+    "    memory, else the target's default.\n"
+    "gpu_id : int, optional\n"
+    "    The older spelling of a place: accelerator number `gpu_id` of the target framework, the host if it has none "
+    "at all.\n"
+    "copy : bool, optional\n"
+    "    None copies only if it must, True always, False never.\n"
+    "casting : {\"no\", \"safe\", \"same_kind\", \"unsafe\"}\n"
+    "    What a change of dtype may do, in NumPy's words.\n"
+    "dtype : str or dtype of any framework, optional\n"
+    "    None keeps it; otherwise the result has it, as far as `casting` allows.\n"
+    "stream : int or stream object, optional\n"
+    "    The consumer's stream; None: the target framework's current one. An int is a CUDA handle: 0 and 1 are the "
+    "legacy\n"
+    "    default stream, 2 the calling thread's.\n"
+    "immutable, mutable : {\"share\", \"copy\"}, optional\n"
+    "    Whether arrays that are immutable by convention, or that can be written, are shared or copied. None: as\n"
+    "    `arraybridge.options` says, which is \"share\".\n\n"
+    "Returns\n-------\n"
+    "array of `target`\n"
+    "    Same shape, dtype and values, bit for bit; `x` itself if it is one already and nothing is to be changed.\n\n"
+    "Raises\n------\n"
+    "MemoryConversionError\n"
+    "    With the source, the target, the reason, what to do, and the framework's own exception as the cause.\n"
+    "UnknownBackendError\n"
+    "    A MemoryConversionError and ValueError that names the backends there are.\n"
+    "TypeError, ValueError\n"
+    "    A keyword with a value that it cannot have.");
 
-PyDoc_STRVAR(convert_memory_text, "convert_memory(data, source_type, target_type, gpu_id=None, device=None, *, " POLICIES_TEXT
-"Hand `data`, an array of `source_type`, to `target_type`.\n\n"
-"As convert(), but `source_type` is checked against the data: a mismatch is a MemoryConversionError. The fourth\n"
-"argument may be an accelerator's number (`gpu_id`) or a device.");
+PyDoc_STRVAR(
+    convert_memory_text,
+    "convert_memory(data, source_type, target_type, gpu_id=None, device=None, *, " POLICIES_TEXT
+    "Hand `data`, an array of `source_type`, to `target_type`.\n\n"
+    "As convert(), but `source_type` is checked against the data: a mismatch is a MemoryConversionError. The fourth\n"
+    "argument may be an accelerator's number (`gpu_id`) or a device.");
 
 PyDoc_STRVAR(plan_text, "plan(x, target, " KEYWORDS_TEXT
-"Say what convert() would do with the same arguments, without touching elements.\n\n"
-"Returns\n-------\n"
-"Plan\n"
-"    Each step, whether it copies and how many bytes, and why the cheaper ways were refused. A conversion that cannot\n"
-"    be done is a plan as well: `possible` is False, `reason` and `hint` say why.");
+                        "Say what convert() would do with the same arguments, without touching elements.\n\n"
+                        "Returns\n-------\n"
+                        "Plan\n"
+                        "    Each step, whether it copies and how many bytes, and why the cheaper ways were refused. A "
+                        "conversion that cannot\n"
+                        "    be done is a plan as well: `possible` is False, `reason` and `hint` say why.");
 
-PyDoc_STRVAR(detect_text, "detect_memory_type(data)\n--\n\n"
-"Name the backend that owns `data`, such as \"torch\".\n\n"
-"Raises\n------\nValueError\n    It is no array of a backend that is there.");
+PyDoc_STRVAR(detect_text,
+             "detect_memory_type(data)\n--\n\n"
+             "Name the backend that owns `data`, such as \"torch\".\n\n"
+             "Raises\n------\nValueError\n    It is no array of a backend that is there.");
 
-PyDoc_STRVAR(describe_text, "describe(x)\n--\n\n"
-"Say what an array is, without touching its elements.\n\n"
-"Returns\n-------\n"
-"ArrayDescription\n"
-"    backend, dtype, shape (elements), strides (bytes), device, mutability, and whether it can be shared and converted.\n\n"
-"Raises\n------\nValueError\n    It is no array of a backend that is there.");
+PyDoc_STRVAR(describe_text,
+             "describe(x)\n--\n\n"
+             "Say what an array is, without touching its elements.\n\n"
+             "Returns\n-------\n"
+             "ArrayDescription\n"
+             "    backend, dtype, shape (elements), strides (bytes), device, mutability, and whether it can be shared "
+             "and converted.\n\n"
+             "Raises\n------\nValueError\n    It is no array of a backend that is there.");
 
-PyDoc_STRVAR(drain_text, "drain()\n--\n\n"
-"Release now what waits for its turn: memory dropped on threads that could not release it themselves.");
+PyDoc_STRVAR(drain_text,
+             "drain()\n--\n\n"
+             "Release now what waits for its turn: memory dropped on threads that could not release it themselves.");
 
-PyDoc_STRVAR(pending_text, "pending()\n--\n\n"
-"Number of releases that wait for their turn, and the bytes they hold back.");
+PyDoc_STRVAR(pending_text,
+             "pending()\n--\n\n"
+             "Number of releases that wait for their turn, and the bytes they hold back.");
 
-PyDoc_STRVAR(prepare_text, "prepare()\n--\n\n"
-"Prepare device drivers so that libraries imported later cannot disturb them.\n\n"
-"TensorFlow imported before pyclesperanto's OpenCL driver is loaded makes some drivers crash. Call this before your own\n"
-"`import pyclesperanto`; conversions do it by themselves. Takes tens of milliseconds the first time.");
+PyDoc_STRVAR(prepare_text,
+             "prepare()\n--\n\n"
+             "Prepare device drivers so that libraries imported later cannot disturb them.\n\n"
+             "TensorFlow imported before pyclesperanto's OpenCL driver is loaded makes some drivers crash. Call this "
+             "before your own\n"
+             "`import pyclesperanto`; conversions do it by themselves. Takes tens of milliseconds the first time.");
 
 static PyMethodDef methods[] = {
     BUILT_IN("convert", native_convert, convert_text),
@@ -153,7 +169,10 @@ static PyMethodDef methods[] = {
 };
 
 static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "arraybridge._native", .m_size = -1, .m_methods = methods,
+    PyModuleDef_HEAD_INIT,
+    .m_name = "arraybridge._native",
+    .m_size = -1,
+    .m_methods = methods,
 };
 
 AB_EXPORT PyObject *ab_python_module(void);

@@ -45,8 +45,8 @@ const ab_backend *native_backend_of(PyObject *name, const char *named);
 PyObject *native_backend_name(const ab_backend *backend);
 /// The backend that owns `object`; NULL if none does, with or without an exception: ask native_not_owned().
 const ab_backend *native_owner_of(PyObject *object, ab_error *error);
-/// After native_owner_of() gave NULL: puts into `error` what `object` is and is not, and returns 1; 0 if an exception is
-/// set already.
+/// After native_owner_of() gave NULL: puts into `error` what `object` is and is not, and returns 1; 0 if an exception
+/// is set already.
 int native_not_owned(PyObject *object, ab_error *error);
 
 /* ------------------------------------------------------------------ arguments.c: positional and keyword arguments */
@@ -132,13 +132,13 @@ void native_type_name(PyObject *object, char *text, size_t size);
 /* ------------------------------------------------------------------ module.c: what the Python side connects */
 
 typedef struct native_hooks {
-  PyObject *error;     ///< (unknown_backend, source, target, method, reason, hint, status) -> the exception to raise
-  PyObject *announced; ///< () -> list of paths
-  PyObject *plan;      ///< (values) -> Plan
-  PyObject *describe;  ///< (values) -> ArrayDescription
-  PyObject *sinks;     ///< () -> who collects records in this context, or None; set before native_recorders is
-  PyObject *deliver;   ///< (sinks, values); the same
-  PyObject *scope;     ///< () -> (mask, flags, threads) of this context, or None; set before a scope is counted
+  PyObject *error;      ///< (unknown_backend, source, target, method, reason, hint, status) -> the exception to raise
+  PyObject *announced;  ///< () -> list of paths
+  PyObject *plan;       ///< (values) -> Plan
+  PyObject *describe;   ///< (values) -> ArrayDescription
+  PyObject *sinks;      ///< () -> who collects records in this context, or None; set before native_recorders is
+  PyObject *deliver;    ///< (sinks, values); the same
+  PyObject *scope;      ///< () -> (mask, flags, threads) of this context, or None; set before a scope is counted
 } native_hooks;
 extern native_hooks native_hook;
 

@@ -10,9 +10,9 @@ static PyObject *step_list(const ab_record *record) {
   const uint32_t count = record->step_count < AB_MAX_STEPS ? record->step_count : AB_MAX_STEPS;
   for (uint32_t index = 0; list != NULL && index < count; index++) {
     const ab_step *step = &record->steps[index];
-    PyObject *values = Py_BuildValue("(sOKN)", ab_step_name((ab_step_kind)step->kind),
-                                     step->refused ? Py_True : Py_False, (unsigned long long)step->bytes,
-                                     native_text(step->reason));
+    PyObject *values =
+        Py_BuildValue("(sOKN)", ab_step_name((ab_step_kind)step->kind), step->refused ? Py_True : Py_False,
+                      (unsigned long long)step->bytes, native_text(step->reason));
     if (values == NULL || PyList_Append(list, values) != 0) Py_CLEAR(list);
     Py_XDECREF(values);
   }
@@ -31,8 +31,8 @@ PyObject *native_record_values(const ab_record *record) {
                        name_or_none(record->target), "source_device", native_device_label(record->source_device),
                        "target_device", native_device_label(record->target_device), "source_dtype",
                        dtype_or_none(record->source_dtype), "target_dtype", dtype_or_none(record->target_dtype),
-                       "flags", (unsigned int)record->flags, "bytes", (unsigned long long)record->bytes,
-                       "bytes_copied", (unsigned long long)record->bytes_copied, "seconds", record->seconds, "steps",
+                       "flags", (unsigned int)record->flags, "bytes", (unsigned long long)record->bytes, "bytes_copied",
+                       (unsigned long long)record->bytes_copied, "seconds", record->seconds, "steps",
                        step_list(record));
 }
 

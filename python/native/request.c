@@ -139,8 +139,8 @@ static int read_policies(PyObject *const *keywords, ab_convert_options *options)
 
 static int read_stream(PyObject *value, native_request *request) {
   const ab_convert_options *options = &request->options;
-  const DLDevice given = options->flags & AB_CONVERT_DEVICE_GIVEN ? options->device
-                                                                  : (DLDevice){kDLCUDA, options->accelerator};
+  const DLDevice given =
+      options->flags & AB_CONVERT_DEVICE_GIVEN ? options->device : (DLDevice){kDLCUDA, options->accelerator};
   if (native_stream_read(value, given, &request->stream) != 0) return -1;
   request->options.stream = &request->stream;
   return 0;

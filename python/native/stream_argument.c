@@ -29,7 +29,8 @@ static void owner_release(ab_stream *stream) {
   if (atomic_fetch_sub_explicit(&owner->references, 1, memory_order_acq_rel) != 1) return;
   owner->next = atomic_load_explicit(&abandoned, memory_order_relaxed);
   while (!atomic_compare_exchange_weak_explicit(&abandoned, &owner->next, owner, memory_order_release,
-                                                memory_order_relaxed)) {}
+                                                memory_order_relaxed)) {
+  }
   native_request_drain();
 }
 
@@ -99,7 +100,8 @@ static PyObject *handle_object(PyObject *object) {
     if (PyObject_HasAttrString(object, names[index])) return PyObject_GetAttrString(object, names[index]);
   PyErr_Format(PyExc_TypeError,
                "stream must be None, a CUDA stream handle, or an object with __cuda_stream__, cuda_stream or ptr, "
-               "not %R", object);
+               "not %R",
+               object);
   return NULL;
 }
 

@@ -100,7 +100,9 @@ const ab_backend *native_backend_of(PyObject *name, const char *named) {
   return find_slowly(name, named);
 }
 
-PyObject *native_backend_name(const ab_backend *backend) { return PyUnicode_InternFromString(ab_backend_name(backend)); }
+PyObject *native_backend_name(const ab_backend *backend) {
+  return PyUnicode_InternFromString(ab_backend_name(backend));
+}
 
 const ab_backend *native_owner_of(PyObject *object, ab_error *error) {
   const ab_backend *backend = NULL;

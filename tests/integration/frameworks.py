@@ -113,6 +113,12 @@ def _read_asarray(array: Any) -> tuple[str, tuple[int, ...], bytes]:
     return copy.dtype.name, tuple(array.shape), raw(copy)
 
 
+def _read_tensorflow(array: Any) -> tuple[str, tuple[int, ...], bytes]:
+    # np.asarray() of a 0-d bfloat16 tensor fails in TensorFlow 2.21 itself; numpy() gives a scalar there.
+    name = array.dtype.name
+    return name, tuple(array.shape), raw(np.asarray(array.numpy(), dtype=DTYPES[name]))
+
+
 def _read_cle(array: Any) -> tuple[str, tuple[int, ...], bytes]:
     import pyclesperanto as cle
 
@@ -123,7 +129,7 @@ def _read_cle(array: Any) -> tuple[str, tuple[int, ...], bytes]:
 READ: dict[str, Callable[[Any], tuple[str, tuple[int, ...], bytes]]] = {
     "numpy": _read_asarray,
     "torch": _read_torch,
-    "tensorflow": _read_asarray,
+    "tensorflow": _read_tensorflow,
     "jax": _read_asarray,
     "pyclesperanto": _read_cle,
 }

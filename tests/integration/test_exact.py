@@ -59,13 +59,16 @@ LAYOUTS: dict[str, tuple[tuple[int, ...], Callable[[Array], Array]]] = {
     "seven_dim": ((2, 1, 3, 1, 2, 1, 2), lambda a: a.copy()),
 }
 
+ONE_ORDER = {"bool", "uint8", "int8", "bfloat16", "float8_e4m3fn", "float8_e5m2"}
+"""One byte has no order, and ml_dtypes has no byte-swapped dtypes."""
+
 CASES = [
     pytest.param(source, target, dtype, layout, id=f"{source}-{target}-{dtype}-{layout}")
     for source in NAMES
     for target in NAMES
     for dtype in DTYPES
     for layout, (shape, _) in LAYOUTS.items()
-    if holds(source, dtype, shape) and not (layout == "byte_swapped" and DTYPES[dtype].byteorder == "|" and source != "numpy")
+    if holds(source, dtype, shape) and not (layout == "byte_swapped" and dtype in ONE_ORDER)
 ]
 
 NUMPY_ONLY = {"negative_stride", "odd_address", "byte_swapped", "read_only"}
@@ -75,8 +78,6 @@ NUMPY_ONLY = {"negative_stride", "odd_address", "byte_swapped", "read_only"}
 def make(source: str, dtype: str, layout: str) -> tuple[Any, tuple[int, ...], bytes]:
     shape, arrange = LAYOUTS[layout]
     base = random_array(dtype, shape)
-    if layout == "byte_swapped" and dtype in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
-        pytest.skip("ml_dtypes has no byte-swapped dtypes")
     array = arrange(base)
     expected = raw(array)
     if source == "torch" and layout not in NUMPY_ONLY:

@@ -201,22 +201,44 @@ static ab_bridge *locked_bridge(void) {
   return bridge;
 }
 
+enum { MANY = 64 };
+
 START_TEST(deleter_without_the_lock_queues_and_allocates_nothing) {
   ab_bridge *bridge = locked_bridge();
   dropped = asked = 0;
-  DLManagedTensorVersioned *tensors[3];
-  for (int index = 0; index < 3; index++)
-    ck_assert_int_eq(ab__tensor_new(bridge, 1, AB_TENSOR_DROP_NEEDS_LOCK, &one, count_drop, &tensors[index]), AB_OK);
+  DLManagedTensorVersioned *tensors[MANY];
+  for (int index = 0; index < MANY; index++)
+    ck_assert_int_eq(ab__tensor_new(bridge, 0, AB_TENSOR_DROP_NEEDS_LOCK, &one, count_drop, &tensors[index]), AB_OK);
   ab__allocation_fail_at(1);
-  for (int index = 0; index < 3; index++) ab__tensor_delete(tensors[index]);
+  for (int index = 0; index < MANY - 1; index++) ab__tensor_delete(tensors[index]);
+  ck_assert_int_eq(asked, 0); /* small things wait for the next conversion … */
+  ab__tensor_delete(tensors[MANY - 1]);
   ab__allocation_fail_at(-1);
   ck_assert_int_eq(dropped, 0);
+  ck_assert_int_eq(asked, 1); /* … but not many of them */
+  uint64_t count = 0, bytes = 0;
+  ab_bridge_pending(bridge, &count, &bytes);
+  ck_assert_uint_eq(count, MANY);
+  ab_bridge_drain(bridge);
+  ck_assert_int_eq(dropped, MANY);
+  ab_bridge_free(bridge);
+}
+END_TEST
+
+START_TEST(a_large_release_is_asked_for_at_once) {
+  ab_bridge *bridge = locked_bridge();
+  dropped = asked = 0;
+  DLManagedTensorVersioned *tensor = NULL;
+  ab__tensor_new(bridge, 1, AB_TENSOR_DROP_NEEDS_LOCK, &one, count_drop, &tensor);
+  tensor->dl_tensor.dtype = (DLDataType){kDLFloat, 32, 1};
+  tensor->dl_tensor.shape[0] = 1 << 20;
+  ab__tensor_delete(tensor);
   ck_assert_int_eq(asked, 1);
   uint64_t count = 0, bytes = 0;
   ab_bridge_pending(bridge, &count, &bytes);
-  ck_assert_uint_eq(count, 3);
+  ck_assert_uint_eq(bytes, 4 << 20);
   ab_bridge_drain(bridge);
-  ck_assert_int_eq(dropped, 3);
+  ck_assert_int_eq(dropped, 1);
   ab_bridge_free(bridge);
 }
 END_TEST
@@ -292,6 +314,7 @@ int main(void) {
   tcase_add_test(tests, layout_knows_dense_orders);
   tcase_add_test(tests, layout_knows_odd_strides_and_emptiness);
   tcase_add_test(tests, deleter_without_the_lock_queues_and_allocates_nothing);
+  tcase_add_test(tests, a_large_release_is_asked_for_at_once);
   tcase_add_test(tests, nothing_is_released_after_the_end);
   tcase_add_test(tests, queue_runs_each_release_once_under_contention);
   tcase_add_test(tests, queue_runs_the_oldest_first);

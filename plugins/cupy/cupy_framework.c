@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ * Finding CuPy: its type without importing it, then what the slots need of it. And reading its errors. */
+#include "cupy_plugin.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+
+int cupy_find_type(cupy_framework *cupy) {
+  if (cupy->ndarray == NULL) cupy->ndarray = abpy_type("cupy", "ndarray");
+  return cupy->ndarray != NULL;
+}
+
+/* ------------------------------------------------------------------ is there any use in importing it */
+
+int cupy_driver_present(void) {
+  static const char *const drivers[] = {"libcuda.so.1", "libamdhip64.so", "libamdhip64.so.7", "libamdhip64.so.6"};
+  for (size_t i = 0; i < sizeof drivers / sizeof drivers[0]; i++) {
+    void *handle = dlopen(drivers[i], RTLD_LAZY | RTLD_LOCAL);
+    if (handle == NULL) continue;
+    dlclose(handle);
+    return 1;
+  }
+  return 0;
+}
+
+/// Asks the driver, through CuPy, how many devices it has. Returns: AB_OK with one or more; AB_UNAVAILABLE.
+static ab_status count_devices(const ab_call *call, PyObject *runtime, int32_t *count) {
+  PyObject *value = cupy_method(runtime, "getDeviceCount");
+  const long number = value != NULL ? PyLong_AsLong(value) : -1;
+  Py_XDECREF(value);
+  if (PyErr_Occurred()) {
+    const ab_status status = abpy_error(call, AB_UNAVAILABLE, "cupy finds no GPU it can use");
+    ab_error_hint(call->error, "install the GPU's driver, or a CuPy that fits the one installed");
+    return status;
+  }
+  if (number <= 0) return ab_fail(call, AB_UNAVAILABLE, "cupy finds no GPU");
+  *count = (int32_t)number;
+  return AB_OK;
+}
+
+/* ------------------------------------------------------------------ the table */
+
+static int is_true(PyObject *module, const char *dotted) {
+  PyObject *value = abpy_attribute(module, dotted);
+  const int truth = value != NULL && PyObject_IsTrue(value) == 1;
+  PyErr_Clear();
+  Py_XDECREF(value);
+  return truth;
+}
+
+static int major_version(PyObject *module) {
+  PyObject *version = abpy_attribute(module, "__version__");
+  const char *text = version != NULL ? PyUnicode_AsUTF8AndSize(version, NULL) : NULL;
+  const int major = text != NULL ? atoi(text) : 0;
+  PyErr_Clear();
+  Py_XDECREF(version);
+  return major;
+}
+
+static void fill_table(cupy_framework *cupy, PyObject *runtime) {
+  PyObject *module = cupy->module;
+  cupy->runtime = runtime;
+  cupy->get_device = abpy_attribute(runtime, "getDevice");
+  cupy->set_device = abpy_attribute(runtime, "setDevice");
+  cupy->current_stream = abpy_attribute(module, "cuda.get_current_stream");
+  cupy->stream_type = abpy_attribute(module, "cuda.Stream");
+  cupy->wears_hip = is_true(runtime, "is_hip");
+  cupy->versioned = major_version(module) >= 14;
+  cupy->bfloat16 = is_true(module, "_core.dlpack.bfloat16");
+}
+
+static int table_complete(const cupy_framework *cupy) {
+  return cupy->get_device != NULL && cupy->set_device != NULL && cupy->current_stream != NULL &&
+         cupy->stream_type != NULL;
+}
+
+ab_status cupy_bring_up(cupy_framework *cupy, const ab_call *call) {
+  // CuPy takes a second to import, which is wasted where no driver is.
+  if (abpy_imported("cupy") == NULL && !cupy_driver_present()) {
+    ab_fail(call, AB_UNAVAILABLE, "cupy needs a GPU, and this machine has no GPU driver (libcuda.so.1)");
+    ab_error_hint(call->error, "install the NVIDIA driver, or use another backend");
+    return AB_UNAVAILABLE;
+  }
+  PyObject *module = abpy_import(call, "cupy", "cupy-cuda13x");
+  if (module == NULL) return call->error->status;
+  PyObject *runtime = abpy_attribute(module, "cuda.runtime");
+  int32_t count = 0;
+  ab_status status = runtime != NULL ? count_devices(call, runtime, &count)
+                                     : ab_fail(call, AB_UNAVAILABLE, "the module named cupy has no cuda.runtime");
+  // A second thread may have been quicker while the import gave up the GIL.
+  if (status == AB_OK && !cupy->started) {
+    cupy->module = module;
+    fill_table(cupy, runtime);
+    if (!cupy_find_type(cupy) || !table_complete(cupy))
+      return ab_fail(call, AB_UNAVAILABLE, "this cupy lacks ndarray, Stream or getDevice");
+    cupy->device_count = count;
+    cupy->started = 1;
+    return AB_OK;
+  }
+  Py_XDECREF(runtime);
+  Py_DECREF(module);
+  return status;
+}
+
+/* ------------------------------------------------------------------ calls */
+
+PyObject *cupy_method_(PyObject *object, const char *name, ...) {
+  enum { MOST = 3 };
+  PyObject *arguments[MOST] = {NULL};
+  va_list list;
+  va_start(list, name);
+  for (int i = 0; i < MOST; i++) {
+    arguments[i] = va_arg(list, PyObject *);
+    if (arguments[i] == NULL) break;
+  }
+  va_end(list);
+  PyObject *key = PyUnicode_InternFromString(name);
+  if (key == NULL) return NULL;
+  PyObject *result = PyObject_CallMethodObjArgs(object, key, arguments[0], arguments[1], arguments[2], NULL);
+  Py_DECREF(key);
+  return result;
+}
+
+int64_t cupy_number(PyObject *object, const char *name, int64_t otherwise) {
+  PyObject *value = abpy_attribute(object, name);
+  const int64_t number = value != NULL ? PyLong_AsLongLong(value) : otherwise;
+  Py_XDECREF(value);
+  if (!PyErr_Occurred()) return number;
+  PyErr_Clear();
+  return otherwise;
+}
+
+/* ------------------------------------------------------------------ errors */
+
+static const abpy_signature out_of_memory[] = {
+    {"cupy.cuda.memory", "OutOfMemoryError", NULL, 0, AB_OOM},
+    {"cupy_backends.cuda.api.runtime", "CUDARuntimeError", "cudaErrorMemoryAllocation", 0, AB_OOM},
+    {"cupy_backends.cuda.api.runtime", "CUDARuntimeError", "hipErrorOutOfMemory", 0, AB_OOM},
+    {"cupy_backends.cuda.api.driver", "CUDADriverError", "CUDA_ERROR_OUT_OF_MEMORY", 0, AB_OOM},
+    {"cupy_backends.cuda.libs.cublas", "CUBLASError", "CUBLAS_STATUS_ALLOC_FAILED", 0, AB_OOM},
+    {"cupy_backends.cuda.libs.cusolver", "CUSOLVERError", "CUSOLVER_STATUS_ALLOC_FAILED", 0, AB_OOM},
+    {"cupy_backends.cuda.libs.cusparse", "CuSparseError", "CUSPARSE_STATUS_ALLOC_FAILED", 0, AB_OOM},
+    {"cupy_backends.cuda.libs.curand", "CURANDError", "CURAND_STATUS_ALLOCATION_FAILED", 0, AB_OOM},
+    {"cupy.cuda.cufft", "CuFFTError", "CUFFT_ALLOC_FAILED", 0, AB_OOM},
+};
+
+ab_status cupy_is_oom(void *self, const ab_failure *failure) {
+  (void)self;
+  return abpy_match_failure(failure, out_of_memory, sizeof out_of_memory / sizeof out_of_memory[0]);
+}
+
+ab_status cupy_failed(const ab_call *call, const char *what) {
+  const ab_status status = abpy_error(call, AB_FRAMEWORK, what);
+  if (status != AB_FRAMEWORK) return status;
+  const ab_status verdict = cupy_is_oom(call->self, &call->error->failure);
+  if (verdict == AB_OK) return status;
+  call->error->status = verdict;
+  call->error->failure.status = verdict;
+  return verdict;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT
+ * The devices of pyclesperanto.
+ *
+ * It has one object for each device, of which each has a context and a queue of its own (0.25). The records here are
+ * found by that object. A device is only listed until somebody wants an array there: then it is woken, since its context
+ * can be had through an array only. */
+#include "pyclesperanto_plugin.h"
+
+enum { MOST_DEVICES = 64 };
+
+static cle_device records[MOST_DEVICES];  // appended under the lock, never taken away
+static int record_count;
+static uint32_t listed;  // bit N: pyclesperanto has been asked for all devices of DLDeviceType N
+
+/* ------------------------------------------------------------------ the records */
+
+static cle_device *known(const PyObject *object) {
+  for (int index = 0; index < record_count; index++) {
+    if (records[index].object == object) return &records[index];
+  }
+  return NULL;
+}
+
+static const struct {
+  const char *name;
+  int32_t type;
+} kinds[] = {{"OpenCL", kDLOpenCL}, {"CUDA", kDLCUDA}, {"Metal", kDLMetal}};
+
+static int32_t kind_of(PyObject *object) {
+  PyObject *name = abpy_attribute(object, "type.name");
+  int32_t type = 0;
+  for (size_t index = 0; name != NULL && index < sizeof kinds / sizeof kinds[0]; index++) {
+    if (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, kinds[index].name) == 0) {
+      type = kinds[index].type;
+    }
+  }
+  PyErr_Clear();
+  Py_XDECREF(name);
+  return type;
+}
+
+static long number_of(PyObject *object) {
+  PyObject *index = abpy_attribute(object, "index");
+  const long number = index != NULL ? PyLong_AsLong(index) : -1;
+  PyErr_Clear();
+  Py_XDECREF(index);
+  return number;
+}
+
+static void read_name(PyObject *object, char *name, size_t size) {
+  PyObject *string = abpy_attribute(object, "name");
+  const char *text = string != NULL && PyUnicode_Check(string) ? PyUnicode_AsUTF8AndSize(string, NULL) : NULL;
+  if (text == NULL) PyErr_Clear();
+  snprintf(name, size, "%s", text != NULL ? text : "device");
+  Py_XDECREF(string);
+}
+
+cle_device *cle_device_of(const ab_call *call, PyObject *object) {
+  cle_device *found = known(object);
+  if (found != NULL) return found;
+  cle_device fresh = {.object = object};
+  const int32_t type = kind_of(object);
+  const long number = number_of(object);
+  read_name(object, fresh.name, sizeof fresh.name);
+  fresh.device = (DLDevice){(DLDeviceType)type, (int32_t)number};
+  found = known(object);  // another thread may have been here while names were read
+  if (found != NULL) return found;
+  if (type == 0 || number < 0 || number > INT32_MAX || record_count == MOST_DEVICES) {
+    ab_fail(call, AB_NO_DEVICE, "pyclesperanto has a device that is not understood: %s", fresh.name);
+    return NULL;
+  }
+  Py_INCREF(object);
+  records[record_count] = fresh;
+  return &records[record_count++];
+}
+
+/* ------------------------------------------------------------------ waking */
+
+static void *buffer_of(const ab_call *call, PyObject *array) {
+  PyObject *capsule = PyObject_CallMethodObjArgs(array, cle.name_export, NULL);
+  if (capsule == NULL) {
+    PyErr_Clear();
+    return NULL;
+  }
+  DLManagedTensorVersioned *tensor = NULL;
+  const ab_status status = abpy_tensor_from_capsule(cle.services, call, capsule, &tensor);
+  Py_DECREF(capsule);
+  if (status != AB_OK) {
+    ab_error_clear(call->error);
+    return NULL;
+  }
+  void *buffer = tensor->dl_tensor.device.device_type == kDLOpenCL ? tensor->dl_tensor.data : NULL;
+  if (tensor->deleter != NULL) tensor->deleter(tensor);
+  return buffer;  // of the array, which lives on
+}
+
+ab_status cle_device_wake(const ab_call *call, cle_device *device) {
+  if (device->awake) return AB_OK;
+  const int64_t one = 1;
+  PyObject *sample = cle_new_array(device, 1, &one, (DLDataType){kDLUInt, 8, 1});
+  if (sample == NULL) return cle_failed(call, "pyclesperanto's create");
+  void *context = device->device.device_type == kDLOpenCL ? cle_native_context(buffer_of(call, sample)) : NULL;
+  if (device->awake) {  // by another thread, meanwhile
+    Py_DECREF(sample);
+    return AB_OK;
+  }
+  device->sample = sample;
+  device->context = context;
+  device->native = cle_native_device(context);
+  device->facts = cle_native_look(device->native);
+  device->awake = 1;
+  return AB_OK;
+}
+
+/* ------------------------------------------------------------------ waiting */
+
+ab_status cle_device_wait(const ab_call *call, cle_device *device) {
+  ab_status status = cle_device_wake(call, device);
+  if (status != AB_OK) return status;
+  // There is no call for it; an export finishes the queue of its device, whatever the array is.
+  PyObject *capsule = PyObject_CallMethodObjArgs(device->sample, cle.name_export, NULL);
+  if (capsule == NULL) return cle_failed(call, "pyclesperanto's __dlpack__");
+  Py_DECREF(capsule);
+  call->report->flags |= AB_REPORT_BLOCKED_HOST;
+  return AB_OK;
+}
+
+ab_status cle_finish(const ab_call *call, DLDevice device, uint32_t scope, uint32_t *covered) {
+  cle_device *found = cle_device_find(call, device);
+  if (found == NULL) return AB_NO_DEVICE;
+  const ab_status status = cle_device_wait(call, found);
+  if (status != AB_OK) return status;
+  *covered = scope & (AB_SCOPE_CURRENT | AB_SCOPE_COMPUTE_ORDER);  // its one queue, no other of the context
+  return AB_OK;
+}
+
+/* ------------------------------------------------------------------ which there are */
+
+/// The user's current device; NULL if there is none. Leaves no exception.
+static cle_device *current_device(const ab_call *call) {
+  PyObject *object = PyObject_CallObject(cle.get_device, NULL);
+  cle_device *found = object != NULL && object != Py_None ? cle_device_of(call, object) : NULL;
+  if (object == NULL) PyErr_Clear();  // on a machine without devices it warns, which may be an exception
+  Py_XDECREF(object);
+  return found;
+}
+
+/// Makes records of all devices of the flavour in use, once. Asks for a list only: nothing is selected.
+static void list_all(const ab_call *call, int32_t type) {
+  if (listed >> type & 1) return;
+  PyObject *manager = abpy_attribute(cle.module, "_core._get_backend_manager");
+  PyObject *managing = manager != NULL ? PyObject_CallObject(manager, NULL) : NULL;
+  PyObject *backend = managing != NULL ? PyObject_CallMethod(managing, "get_backend", NULL) : NULL;
+  PyObject *list = backend != NULL ? PyObject_CallMethod(backend, "getDevices", "s", "all") : NULL;
+  const Py_ssize_t count = list != NULL ? PyList_Size(list) : 0;
+  for (Py_ssize_t index = 0; index < count; index++) {
+    PyObject *object = PyList_GetItem(list, index);  // borrowed
+    if (object != NULL) cle_device_of(call, object);
+  }
+  PyErr_Clear();  // in another version the current device is all that is known
+  ab_error_clear(call->error);
+  listed |= UINT32_C(1) << type;
+  Py_XDECREF(list);
+  Py_XDECREF(backend);
+  Py_XDECREF(managing);
+  Py_XDECREF(manager);
+}
+
+cle_device *cle_device_find(const ab_call *call, DLDevice device) {
+  cle_device *current = current_device(call);
+  if (current != NULL && current->device.device_type == device.device_type) {
+    if (current->device.device_id == device.device_id) return current;
+    list_all(call, (int32_t)device.device_type);
+    for (int index = 0; index < record_count; index++) {
+      const DLDevice here = records[index].device;
+      if (here.device_type == device.device_type && here.device_id == device.device_id) return &records[index];
+    }
+  }
+  ab_fail(call, AB_NO_DEVICE, "pyclesperanto has no such device");
+  return NULL;
+}
+
+static int show(const cle_device *device, int is_default, ab_device_visitor visit, void *context) {
+  const ab_device_info info = {
+      .struct_size = (uint32_t)sizeof info,
+      .flags = (is_default ? AB_DEVICE_DEFAULT : 0u) | (device->facts.unified ? AB_DEVICE_UNIFIED_MEMORY : 0u),
+      .device = device->device,
+      .name = device->name,
+      .native_context = device->context,
+      .native_device = device->native,
+      .memory_bytes = device->facts.memory_bytes,
+  };
+  return visit(context, &info);
+}
+
+ab_status cle_devices(const ab_call *call, ab_device_visitor visit, void *context) {
+  cle_device *current = current_device(call);
+  if (current == NULL) {
+    ab_error_clear(call->error);
+    return AB_OK;  // a machine without any
+  }
+  const int32_t type = (int32_t)current->device.device_type;
+  list_all(call, type);
+  const ab_status status = cle_device_wake(call, current);
+  if (status != AB_OK) return status;
+  if (show(current, 1, visit, context) != 0) return AB_OK;
+  for (int index = 0; index < record_count; index++) {
+    const cle_device *other = &records[index];
+    if (other == current || (int32_t)other->device.device_type != type) continue;
+    if (show(other, 0, visit, context) != 0) return AB_OK;
+  }
+  return AB_OK;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT
+ * pyclesperanto itself: its array types without importing it, how it is imported, and its errors. */
+#include "pyclesperanto_plugin.h"
+
+cle_framework cle;
+
+/* ------------------------------------------------------------------ types, without importing */
+
+static const char *const flavours[] = {
+    "pyclesperanto_opencl._pyclesperanto",
+    "pyclesperanto_cuda._pyclesperanto",
+    "pyclesperanto_metal._pyclesperanto",
+};
+enum { FLAVOURS = sizeof flavours / sizeof flavours[0] };
+
+int32_t cle_recognizes(void *self, void *object, int32_t *holds_for_type) {
+  static PyTypeObject *types[FLAVOURS];  // once found they stay: extension modules are never unloaded
+  (void)self;
+  const PyTypeObject *type = Py_TYPE((PyObject *)object);
+  for (int index = 0; index < FLAVOURS; index++) {
+    if (types[index] == NULL) types[index] = abpy_type(flavours[index], "_Array");
+    if (types[index] != type) continue;
+    *holds_for_type = 1;
+    return 1;
+  }
+  return 0;  // there are no subclasses: the type has no constructor
+}
+
+ab_status cle_probe(const ab_call *call, ab_framework_info *info) {
+  return abpy_probe(call, info, "pyclesperanto", "pyclesperanto");
+}
+
+/* ------------------------------------------------------------------ the import */
+
+/// TensorFlow's LLVM symbols are global, and an OpenCL vendor library that binds to them crashes (PoCL 3.1 with
+/// TensorFlow 2.21). Importing pyclesperanto opens those libraries, so they are opened before, with their own symbols.
+static void prepare_opencl(void) {
+  const ab_services *services = cle.services;
+  const ab_device_ops *ops = services->device_ops(services->core, kDLOpenCL);
+  if (ops == NULL || !AB_HAS_FIELD(ops, ab_device_ops, prepare) || ops->prepare == NULL) return;
+  ab_report report = {.struct_size = (uint32_t)sizeof report};
+  ab_error error;
+  ab_error_init(&error);
+  const ab_call call = {.struct_size = (uint32_t)sizeof call,
+                        .flags = AB_CALL_NO_TEXT,
+                        .self = ops->self,
+                        .report = &report,
+                        .error = &error};
+  void *token = services->blocking_begin(services->core);
+  ops->prepare(&call);  // where it fails pyclesperanto will say why
+  services->blocking_end(services->core, token);
+  ab_error_clear(&error);
+}
+
+static PyObject *import_pyclesperanto(const ab_call *call) {
+  if (abpy_imported("pyclesperanto") == NULL) prepare_opencl();
+  return abpy_import(call, "pyclesperanto", "pyclesperanto");
+}
+
+static int find_names(cle_framework *found) {
+  const struct {
+    PyObject **name;
+    const char *text;
+  } names[] = {
+      {&found->name_shape, "shape"},         {&found->name_dtype, "dtype"},   {&found->name_device, "device"},
+      {&found->name_mtype, "mtype"},         {&found->name_get, "get"},       {&found->name_export, "__dlpack__"},
+      {&found->name_import, "_from_dlpack"}, {&found->word_buffer, "buffer"},
+  };
+  for (size_t index = 0; index < sizeof names / sizeof names[0]; index++) {
+    *names[index].name = PyUnicode_InternFromString(names[index].text);
+    if (*names[index].name == NULL) return 0;
+  }
+  return 1;
+}
+
+/// All or nothing: another thread may be doing the same.
+static ab_status find_parts(const ab_call *call, PyObject *module, cle_framework *found) {
+  found->module = module;
+  found->get_device = abpy_attribute(module, "get_device");
+  if (found->get_device == NULL) {  // the package imports well without any of its flavours
+    ab_fail(call, AB_UNAVAILABLE, "pyclesperanto has no backend that can be loaded");
+    ab_error_hint(call->error, "pip install 'pyclesperanto[opencl]'");
+    return AB_UNAVAILABLE;
+  }
+  found->numpy = PyImport_ImportModule("numpy");
+  if (found->numpy == NULL || !find_names(found) || !cle_dtypes_find(found->numpy)) {
+    return abpy_error(call, AB_UNAVAILABLE, "pyclesperanto cannot be used");
+  }
+  for (int index = 0; index < FLAVOURS; index++) {
+    PyObject *flavour = abpy_imported(flavours[index]);
+    if (flavour != NULL) cle_native_find(flavour);
+  }
+  return AB_OK;
+}
+
+ab_status cle_start(const ab_call *call) {
+  if (cle.started) return AB_OK;
+  PyObject *module = import_pyclesperanto(call);
+  if (module == NULL) return call->error->status != AB_OK ? call->error->status : AB_UNAVAILABLE;
+  if (cle.started) {  // by another thread, while the import had let go of the lock
+    Py_DECREF(module);
+    return AB_OK;
+  }
+  cle_framework found = cle;
+  const ab_status status = find_parts(call, module, &found);
+  if (status != AB_OK) return status;  // what was found stays: modules live as long as the process
+  found.started = 1;
+  cle = found;
+  return AB_OK;
+}
+
+/* ------------------------------------------------------------------ errors */
+
+/// pyclesperanto raises a RuntimeError for everything, with OpenCL's code in the text, at the end of a longer line.
+static const abpy_signature signatures[] = {
+    {"builtins", "RuntimeError", "OpenCL error: CL_MEM_OBJECT_ALLOCATION_FAILURE (-4)", 1, AB_OOM},
+    {"builtins", "RuntimeError", "OpenCL error: CL_OUT_OF_RESOURCES (-5)", 1, AB_OOM},
+    {"builtins", "RuntimeError", "OpenCL error: CL_OUT_OF_HOST_MEMORY (-6)", 1, AB_OOM},
+    {"builtins", "RuntimeError", "OpenCL error: CL_INVALID_BUFFER_SIZE (-61)", 1, AB_TOO_LARGE},
+};
+
+ab_status cle_is_oom(void *self, const ab_failure *failure) {
+  (void)self;
+  return abpy_match_failure(failure, signatures, sizeof signatures / sizeof signatures[0]);
+}
+
+ab_status cle_failed(const ab_call *call, const char *what) {
+  const ab_status status = abpy_error(call, AB_FRAMEWORK, what);
+  if (status != AB_FRAMEWORK) return status;
+  const ab_status verdict = cle_is_oom(NULL, &call->error->failure);
+  if (verdict == AB_OK) return status;
+  call->error->status = verdict;
+  call->error->failure.status = verdict;
+  return verdict;
+}

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""The frameworks that arraybridge has plugins for, whether or not these are installed."""
+
+from __future__ import annotations
+
+#: Backend: how to install its framework. Each is imported under the backend's name.
+INSTALL = {
+    "cupy": "pip install cupy-cuda13x (or -cuda12x, as your driver is)",
+    "jax": "pip install jax",
+    "numpy": "pip install numpy",
+    "pyclesperanto": "pip install pyclesperanto",
+    "tensorflow": "pip install tensorflow",
+    "torch": "pip install torch",
+}
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module of that name could be imported. Imports nothing."""
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""Arrays to try things with."""
+
+from __future__ import annotations
+
+from .refusal import Refusal, similar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: How a sample can lie in memory, and what that means.
+LAYOUTS = {
+    "c": "C order, 64-byte aligned",
+    "fortran": "Fortran order, 64-byte aligned",
+    "negative": "negative stride in the last axis",
+    "byteswapped": "the other byte order",
+    "readonly": "not writeable, 64-byte aligned",
+    "misaligned": "C order, 16 bytes past a multiple of 64 (where NumPy puts its own large arrays)",
+}
+
+#: The dtypes worth naming in a message.
+DTYPES = (
+    "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32",
+    "float64", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2",
+)  # fmt: skip
+
+_ALIGNMENT = 64
+
+
+def _numpy_dtype(name: str) -> Any:
+    import numpy
+
+    try:
+        return numpy.dtype(name)
+    except TypeError:
+        pass
+    try:
+        import ml_dtypes
+    except ImportError:
+        if name.startswith(("bfloat", "float8", "float4", "float6", "int4", "uint4", "int2", "uint2")):
+            raise Refusal(f"NumPy has no {name} of its own", "pip install ml_dtypes") from None
+        ml_dtypes = None
+    made = getattr(ml_dtypes, name, None)
+    if made is None:
+        meant = similar(name, DTYPES)
+        question = f"; did you mean {' or '.join(meant)}?" if meant else ""
+        raise Refusal(f'there is no dtype "{name}"{question}', f"there is {', '.join(DTYPES)}")
+    return numpy.dtype(made)
+
+
+def host_array(dtype: str, shape: tuple[int, ...], layout: str = "c") -> Any:
+    """A NumPy array of zeros.
+
+    Parameters
+    ----------
+    dtype : str
+        Name of a dtype, those of ml_dtypes included.
+    shape : tuple of int
+        Elements along each axis.
+    layout : str
+        A key of LAYOUTS.
+    """
+    import numpy
+
+    kind = _numpy_dtype(dtype)
+    count = int(numpy.prod(shape, dtype=object)) * kind.itemsize
+    memory = numpy.zeros(count + 2 * _ALIGNMENT, numpy.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT + (16 if layout == "misaligned" else 0)
+    array = memory[start : start + count].view(kind).reshape(shape, order="F" if layout == "fortran" else "C")
+    if layout == "negative":
+        return array[..., ::-1]
+    if layout == "byteswapped":
+        return array.view(kind.newbyteorder())
+    if layout == "readonly":
+        array.flags.writeable = False
+    return array
+
+
+def _has_layout(description: Any, layout: str) -> bool:
+    if layout == "negative":
+        return any(stride < 0 for stride in description.strides)
+    if layout == "byteswapped":
+        return bool(description.byte_swapped)
+    if layout == "readonly":
+        return bool(description.mutability == "read-only")
+    if layout == "fortran":
+        wide = [stride for stride, length in zip(description.strides, description.shape, strict=True) if length > 1]
+        return wide == sorted(wide)
+    return True
+
+
+def source_array(framework: str, dtype: str, shape: tuple[int, ...], layout: str = "c") -> Any:
+    """An array of ``framework``, made from a NumPy array through arraybridge.
+
+    Raises
+    ------
+    Refusal
+        The framework's arrays cannot have that layout.
+    MemoryConversionError
+        It has no such array at all.
+    """
+    import arraybridge
+
+    array = host_array(dtype, shape, layout)
+    if framework == "numpy":
+        return array
+    # In memory of its own, where the layout leaves the choice: as if the framework had made it.
+    made = arraybridge.convert(array, framework, copy=True if layout == "c" else None)
+    if not _has_layout(arraybridge.describe(made), layout):
+        raise Refusal(f"{framework} cannot hold an array with {LAYOUTS[layout]}", "try --layout c, or numpy as FROM")
+    return made

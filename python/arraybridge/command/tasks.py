@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""What child processes do: the only part of the command that starts frameworks."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from time import perf_counter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Say = Callable[[dict[str, Any]], None]
+
+
+def _problem(error: BaseException) -> dict[str, str]:
+    """What an exception says, as far as it is one of ours: status, reason and hint."""
+    return {
+        "status": getattr(error, "status", "") or type(error).__name__,
+        "reason": getattr(error, "reason", "") or f"{type(error).__name__}: {error}".strip(),
+        "hint": getattr(error, "hint", ""),
+        "cause": str(error.__cause__ or ""),
+    }
+
+
+def framework(request: dict[str, Any], say: Say) -> None:
+    """Start one framework: its devices, how long it took, and which libraries came with it."""
+    import arraybridge
+
+    from .libraries import mapped_runtimes
+
+    start = perf_counter()
+    try:
+        devices = [device.to_json() for device in arraybridge.devices(request["name"])]
+    except Exception as error:
+        say({"error": _problem(error)})
+        return
+    seconds = perf_counter() - start
+    version = next((one.framework_version for one in arraybridge.backends() if one.name == request["name"]), "")
+    say({"devices": devices, "seconds": seconds, "version": version, "libraries": mapped_runtimes()})
+
+
+def vendors(request: dict[str, Any], say: Say) -> None:
+    """Open the OpenCL drivers as ``prepare()`` does: which ones can be opened, and what they bring along."""
+    import arraybridge
+
+    from .libraries import mapped_runtimes, opencl_vendors
+
+    try:
+        arraybridge.prepare()
+    except Exception as error:
+        say({"error": _problem(error)})
+    say({"vendors": [vendor.to_json() for vendor in opencl_vendors()], "libraries": mapped_runtimes()})
+
+
+def together(request: dict[str, Any], say: Say) -> None:
+    """Start all frameworks in one process and convert a small array across them."""
+    import arraybridge
+
+    from .libraries import mapped_runtimes
+    from .sample import source_array
+
+    names = request["names"]
+    array = source_array("numpy", "float32", (4, 4))
+    for name in names:
+        say({"doing": f"{name} starts"})
+        arraybridge.devices(name)
+        say({"doing": f"numpy -> {name} -> numpy"})
+        arraybridge.convert(arraybridge.convert(array, name), "numpy")
+    say({"libraries": mapped_runtimes()})
+
+
+def plan(request: dict[str, Any], say: Say) -> None:
+    """Make an array and ask for the plan of its conversion."""
+    import arraybridge
+
+    from .sample import source_array
+
+    try:
+        array = source_array(request["source"], request["dtype"], tuple(request["shape"]), request["layout"])
+    except Exception as error:
+        say({"error": {**_problem(error), "during": "make"}})
+        return
+    say({"array": arraybridge.describe(array).to_json()})
+    try:
+        say({"plan": arraybridge.plan(array, request["target"], **request["keywords"]).to_json()})
+    except Exception as error:
+        say({"error": {**_problem(error), "during": "plan"}})
+
+
+def matrix(request: dict[str, Any], say: Say) -> None:
+    """Measure each of the pairs asked for."""
+    from .measurement import measure
+
+    measure(request, say)
+
+
+_TASKS: dict[str, Callable[[dict[str, Any], Say], None]] = {
+    task.__name__: task for task in (framework, vendors, together, plan, matrix)
+}
+
+
+def serve(whole: dict[str, Any]) -> None:
+    """Do the one task this process was started for."""
+    os.set_inheritable(whole["answers"], False)  # not for whatever the frameworks start
+    with open(whole["answers"], "w", encoding="utf-8", buffering=1) as pipe:
+
+        def say(answer: dict[str, Any]) -> None:
+            pipe.write(json.dumps(answer) + "\n")
+
+        # C libraries that find argv interesting should not find ours.
+        del sys.argv[1:]
+        _TASKS[whole["task"]](whole["request"], say)
+        say({"finished": True})
