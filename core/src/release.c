@@ -6,9 +6,16 @@
 /* A stack that many threads push on and a drainer takes whole: no node is ever popped singly, so there is no ABA. */
 struct ab__release {
   _Atomic(ab__release_node *) head;
-  atomic_uint_fast64_t count;
-  atomic_uint_fast64_t bytes;
+  atomic_uint_fast64_t held; /* what waits, as weight() adds it up */
 };
+
+/* Bytes (in units of 64) and number in one word, since each locked instruction costs as much as ten plain ones.
+ * A million waiting at once would be counted as bytes: harmless. */
+enum { COUNT_BITS = 20, UNIT = 64 };
+
+static uint64_t weight(uint64_t bytes) { return (bytes + UNIT - 1) / UNIT << COUNT_BITS | 1; }
+static uint64_t bytes_of(uint64_t held) { return (held >> COUNT_BITS) * UNIT; }
+static uint64_t count_of(uint64_t held) { return held & ((UINT64_C(1) << COUNT_BITS) - 1); }
 
 ab__release *ab__release_new(void) { return ab__allocate_zeroed(sizeof(ab__release)); }
 
@@ -19,13 +26,12 @@ void ab__release_free(ab__release *queue) { ab__deallocate(queue); }
 enum { ASK_AT_BYTES = 1 << 16, ASK_AT_COUNT = 64 };
 
 int ab__release_push_node(ab__release *queue, ab__release_node *node) {
-  const uint64_t bytes = node->bytes;
-  const uint64_t held = atomic_fetch_add_explicit(&queue->bytes, bytes, memory_order_relaxed);
-  const uint64_t waiting = atomic_fetch_add_explicit(&queue->count, 1, memory_order_relaxed);
+  const uint64_t added = weight(node->bytes);
+  const uint64_t held = added + atomic_fetch_add_explicit(&queue->held, added, memory_order_relaxed);
   ab__release_node *top = atomic_load_explicit(&queue->head, memory_order_relaxed);
   do node->next = top;
   while (!atomic_compare_exchange_weak_explicit(&queue->head, &top, node, memory_order_release, memory_order_relaxed));
-  return held + bytes >= ASK_AT_BYTES || waiting + 1 >= ASK_AT_COUNT;
+  return bytes_of(held) >= ASK_AT_BYTES || count_of(held) >= ASK_AT_COUNT;
 }
 
 /* Streams are waited for through the device layer; host order is all there is until a layer with events exists, and
@@ -57,8 +63,7 @@ void ab__release_drain(ab__release *queue) {
     ab__release_node *next = list->next;
     void (*fn)(void *) = list->fn;
     void *data = list->data;
-    atomic_fetch_sub_explicit(&queue->count, 1, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&queue->bytes, list->bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&queue->held, weight(list->bytes), memory_order_relaxed);
     if (list->owned) ab__deallocate(list);
     fn(data);
     list = next;
@@ -70,6 +75,7 @@ int ab__release_waiting(const ab__release *queue) {
 }
 
 void ab__release_pending(const ab__release *queue, uint64_t *count, uint64_t *bytes) {
-  *count = atomic_load_explicit(&queue->count, memory_order_relaxed);
-  *bytes = atomic_load_explicit(&queue->bytes, memory_order_relaxed);
+  const uint64_t held = atomic_load_explicit(&queue->held, memory_order_relaxed);
+  *count = count_of(held);
+  *bytes = bytes_of(held);
 }

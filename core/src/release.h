@@ -28,6 +28,7 @@ int ab__release_push(ab__release *queue, void (*fn)(void *data), void *data, con
 void ab__release_drain(ab__release *queue);
 /// 1 if something waits; costs one load.
 int ab__release_waiting(const ab__release *queue);
+/// How many wait and what they hold back; bytes in steps of 64.
 void ab__release_pending(const ab__release *queue, uint64_t *count, uint64_t *bytes);
 
 #endif

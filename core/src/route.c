@@ -112,8 +112,7 @@ static int layout_refused(const ab__situation *at, const ab__layout *layout, ab_
 
 static int alignment_refused(const ab__situation *at, const void *data, ab_step *why) {
   if (data == NULL || at->bytes == 0) return 0;
-  const uint32_t itemsize = at->info->dtype.code == kDLComplex ? at->itemsize / 2 : at->itemsize;
-  const uint32_t wanted = at->take->stated.alignment != 0 ? at->take->stated.alignment : itemsize;
+  const uint32_t wanted = at->take->stated.alignment != 0 ? at->take->stated.alignment : at->itemsize;
   const uintptr_t off = (uintptr_t)data & (wanted - 1);
   if (off == 0) return 0;
   return refuse(why, "its address is %u bytes past a multiple of %u, which %s needs", (unsigned)off, wanted,

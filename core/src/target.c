@@ -114,7 +114,8 @@ static ab_status nearest_device(ab__situation *at, ab_error *error) {
   return default_device(at, error);
 }
 
-static ab_status accelerator(ab__situation *at, const ab_convert_options *options, ab_error *error) {
+static ab_status accelerator(ab__situation *at, const ab_convert_options *options, uint32_t *report,
+                             ab_error *error) {
   if (options->accelerator < 0)
     return ab_error_set(error, AB_NO_DEVICE, "gpu_id=%d: numbers start at 0", options->accelerator);
   search s = {.id = -1, .accelerator = options->accelerator};
@@ -127,14 +128,14 @@ static ab_status accelerator(ab__situation *at, const ab_convert_options *option
   if (s.count > 0)
     return ab_error_set(error, AB_NO_DEVICE, "gpu_id=%d: %s has %d accelerator%s", options->accelerator,
                         at->target->descriptor->name, s.count, s.count == 1 ? "" : "s");
+  *report |= AB_REPORT_HOST_FALLBACK;
   status = abilities(at, the_host, error);
   return status != AB_OK || usable(at) ? status : no_device(at, the_host, error);
 }
 
 ab_status ab__target_device(ab__situation *at, const ab_convert_options *options, uint32_t *report, ab_error *error) {
-  (void)report;
   if (options->flags & AB_CONVERT_DEVICE_GIVEN) return exact_device(at, options, error);
-  if (options->flags & AB_CONVERT_ACCELERATOR) return accelerator(at, options, error);
+  if (options->flags & AB_CONVERT_ACCELERATOR) return accelerator(at, options, report, error);
   return nearest_device(at, error);
 }
 

@@ -44,12 +44,18 @@ static DLDataType dtype_of(PyObject *dtype) {
     return is_named(dtype, "bfloat16") ? (DLDataType){kDLBfloat, 16, 1} : none;
   const uint8_t bits = (uint8_t)(8 * cupy_number(dtype, "itemsize", 0));
   switch (letter(dtype, "kind")) {
-    case 'b': return (DLDataType){kDLBool, bits, 1};
-    case 'u': return (DLDataType){kDLUInt, bits, 1};
-    case 'i': return (DLDataType){kDLInt, bits, 1};
-    case 'f': return (DLDataType){kDLFloat, bits, 1};
-    case 'c': return (DLDataType){kDLComplex, bits, 1};
-    default: return none;
+    case 'b':
+      return (DLDataType){kDLBool, bits, 1};
+    case 'u':
+      return (DLDataType){kDLUInt, bits, 1};
+    case 'i':
+      return (DLDataType){kDLInt, bits, 1};
+    case 'f':
+      return (DLDataType){kDLFloat, bits, 1};
+    case 'c':
+      return (DLDataType){kDLComplex, bits, 1};
+    default:
+      return none;
   }
 }
 
@@ -127,7 +133,7 @@ ab_status cupy_describe(const ab_call *call, void *array, ab_array_info *info) {
 static PyObject *export_capsule(const cupy_framework *cupy, PyObject *array, int64_t stream) {
   PyObject *method = PyObject_GetAttrString(array, "__dlpack__");
   PyObject *none = method != NULL ? PyTuple_New(0) : NULL;
-  PyObject *names = none == NULL        ? NULL
+  PyObject *names = none == NULL      ? NULL
                     : cupy->versioned ? Py_BuildValue("{s:L,s:(ii)}", "stream", (long long)stream, "max_version",
                                                       DLPACK_MAJOR_VERSION, 0)
                                       : Py_BuildValue("{s:L}", "stream", (long long)stream);
@@ -170,10 +176,14 @@ ab_status cupy_share(cupy_framework *cupy, const ab_call *call, PyObject *array,
 static int64_t stream_number(const cupy_framework *cupy, const ab_stream *stream) {
   if (stream == NULL || stream->device.device_type != cupy_accelerator(cupy)) return NO_ORDER;
   switch (stream->kind) {
-    case AB_STREAM_LEGACY: return cupy->wears_hip ? 0 : 1;
-    case AB_STREAM_PER_THREAD: return cupy->wears_hip ? NO_ORDER : 2;
-    case AB_STREAM_HANDLE: return (int64_t)(intptr_t)stream->handle;
-    default: return NO_ORDER;
+    case AB_STREAM_LEGACY:
+      return cupy->wears_hip ? 0 : 1;
+    case AB_STREAM_PER_THREAD:
+      return cupy->wears_hip ? NO_ORDER : 2;
+    case AB_STREAM_HANDLE:
+      return (int64_t)(intptr_t)stream->handle;
+    default:
+      return NO_ORDER;
   }
 }
 

@@ -7,8 +7,7 @@
 DLDeviceType cupy_accelerator(const cupy_framework *cupy) { return cupy->wears_hip ? kDLROCM : kDLCUDA; }
 
 int cupy_has_device(const cupy_framework *cupy, DLDevice device) {
-  return device.device_type == cupy_accelerator(cupy) && device.device_id >= 0 &&
-         device.device_id < cupy->device_count;
+  return device.device_type == cupy_accelerator(cupy) && device.device_id >= 0 && device.device_id < cupy->device_count;
 }
 
 /* ------------------------------------------------------------------ the current device */

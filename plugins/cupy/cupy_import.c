@@ -14,10 +14,10 @@ typedef struct named_dtype {
 
 /* bfloat16 is last: only a CuPy of 14 and later with ml_dtypes has it. */
 static const named_dtype names[] = {
-    {{kDLFloat, 32, 1}, "float32"},    {{kDLUInt, 8, 1}, "uint8"},    {{kDLUInt, 16, 1}, "uint16"},
-    {{kDLBool, 8, 1}, "bool"},         {{kDLUInt, 32, 1}, "uint32"},  {{kDLUInt, 64, 1}, "uint64"},
-    {{kDLInt, 8, 1}, "int8"},          {{kDLInt, 16, 1}, "int16"},    {{kDLInt, 32, 1}, "int32"},
-    {{kDLInt, 64, 1}, "int64"},        {{kDLFloat, 16, 1}, "float16"}, {{kDLFloat, 64, 1}, "float64"},
+    {{kDLFloat, 32, 1}, "float32"},     {{kDLUInt, 8, 1}, "uint8"},           {{kDLUInt, 16, 1}, "uint16"},
+    {{kDLBool, 8, 1}, "bool"},          {{kDLUInt, 32, 1}, "uint32"},         {{kDLUInt, 64, 1}, "uint64"},
+    {{kDLInt, 8, 1}, "int8"},           {{kDLInt, 16, 1}, "int16"},           {{kDLInt, 32, 1}, "int32"},
+    {{kDLInt, 64, 1}, "int64"},         {{kDLFloat, 16, 1}, "float16"},       {{kDLFloat, 64, 1}, "float64"},
     {{kDLComplex, 64, 1}, "complex64"}, {{kDLComplex, 128, 1}, "complex128"}, {{kDLBfloat, 16, 1}, "bfloat16"},
 };
 enum { NAME_COUNT = sizeof names / sizeof names[0] };
@@ -50,8 +50,7 @@ ab_status cupy_capabilities(const ab_call *call, DLDevice device, uint32_t slot,
   can.dtype_count = dtype_count(cupy);
   can.tensor_devices = UINT64_C(1) << cupy_accelerator(cupy);
   if (!cupy->wears_hip) can.tensor_devices |= UINT64_C(1) << kDLCUDAManaged;
-  can.plugin_flags =
-      AB_PLUGIN_DELETER_ANY_THREAD | AB_PLUGIN_RELEASES_BEFORE_DONE | AB_PLUGIN_ALLOC_STREAM_KEYED;
+  can.plugin_flags = AB_PLUGIN_DELETER_ANY_THREAD | AB_PLUGIN_RELEASES_BEFORE_DONE | AB_PLUGIN_ALLOC_STREAM_KEYED;
   if (cupy->versioned && slot == AB_SLOT_FROM_DLPACK) can.dlpack_max = (DLPackVersion){1, 0};
   ab_struct_fill(capabilities, &can, (uint32_t)sizeof can);
   return AB_OK;

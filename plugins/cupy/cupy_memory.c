@@ -3,7 +3,9 @@
 #include "cupy_plugin.h"
 
 /// CuPy's pool of device memory. New reference, or NULL with the exception pending.
-static PyObject *default_pool(const cupy_framework *cupy) { return cupy_method(cupy->module, "get_default_memory_pool"); }
+static PyObject *default_pool(const cupy_framework *cupy) {
+  return cupy_method(cupy->module, "get_default_memory_pool");
+}
 
 /// pool.name() of the current device as bytes; UINT64_MAX if it cannot be told.
 static uint64_t ask_bytes(PyObject *pool, const char *name) {

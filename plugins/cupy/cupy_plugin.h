@@ -13,18 +13,18 @@
 typedef struct cupy_framework {
   const ab_services *services;
   int started;
-  int wears_hip; ///< 1: built for ROCm
-  int versioned; ///< 1: __dlpack__ knows max_version, and from_dlpack takes versioned capsules (CuPy 14)
-  int bfloat16;  ///< 1: knows ml_dtypes.bfloat16
+  int wears_hip;  ///< 1: built for ROCm
+  int versioned;  ///< 1: __dlpack__ knows max_version, and from_dlpack takes versioned capsules (CuPy 14)
+  int bfloat16;   ///< 1: knows ml_dtypes.bfloat16
   int32_t device_count;
 
-  PyTypeObject *ndarray;      ///< cupy.ndarray; found in sys.modules, also before start()
-  PyObject *module;           ///< cupy
-  PyObject *runtime;          ///< cupy.cuda.runtime
-  PyObject *get_device;       ///< cupy.cuda.runtime.getDevice
-  PyObject *set_device;       ///< cupy.cuda.runtime.setDevice
-  PyObject *current_stream;   ///< cupy.cuda.get_current_stream
-  PyObject *stream_type;      ///< cupy.cuda.Stream
+  PyTypeObject *ndarray;     ///< cupy.ndarray; found in sys.modules, also before start()
+  PyObject *module;          ///< cupy
+  PyObject *runtime;         ///< cupy.cuda.runtime
+  PyObject *get_device;      ///< cupy.cuda.runtime.getDevice
+  PyObject *set_device;      ///< cupy.cuda.runtime.setDevice
+  PyObject *current_stream;  ///< cupy.cuda.get_current_stream
+  PyObject *stream_type;     ///< cupy.cuda.Stream
 } cupy_framework;
 
 /// Looks cupy.ndarray up, without importing. Returns 1 if it is known now.
@@ -74,7 +74,7 @@ int cupy_has_device(const cupy_framework *cupy, DLDevice device);
 /// Makes a device current; the end makes current what was before, and keeps a pending exception.
 typedef struct cupy_scope {
   cupy_framework *cupy;
-  long previous; ///< -1: nothing to undo
+  long previous;  ///< -1: nothing to undo
 } cupy_scope;
 ab_status cupy_scope_begin(cupy_framework *cupy, const ab_call *call, DLDevice device, cupy_scope *scope);
 void cupy_scope_end(cupy_scope *scope);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * CuPy's streams, and the order of its work against the streams of others. */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE // syscall()
+#define _GNU_SOURCE  // syscall()
 #endif
 #include "cupy_plugin.h"
 
@@ -147,8 +147,8 @@ ab_status cupy_make_stream(const ab_call *call, DLDevice device, ab_stream *stre
 
 /* ------------------------------------------------------------------ streams of others */
 
-/* What cupy.cuda.Stream.from_external() asks for: an object with __cuda_stream__(). CuPy's stream holds it, and it holds
- * the stream that it stands for. */
+/* What cupy.cuda.Stream.from_external() asks for: an object with __cuda_stream__(). CuPy's stream holds it, and it
+ * holds the stream that it stands for. */
 typedef struct foreign {
   PyObject ob_base;
   ab_stream source;
@@ -219,10 +219,18 @@ static PyObject *stream_object(const cupy_framework *cupy, const ab_call *call, 
                                ab_status *status) {
   PyObject *object = NULL;
   switch (stream->kind) {
-    case AB_STREAM_LEGACY: object = PyObject_GetAttrString(cupy->stream_type, "null"); break;
-    case AB_STREAM_PER_THREAD: object = PyObject_GetAttrString(cupy->stream_type, "ptds"); break;
-    case AB_STREAM_HANDLE: object = wrap_handle(cupy, stream); break;
-    default: *status = ab_fail(call, AB_UNSUPPORTED, "cupy cannot use a stream of this kind"); return NULL;
+    case AB_STREAM_LEGACY:
+      object = PyObject_GetAttrString(cupy->stream_type, "null");
+      break;
+    case AB_STREAM_PER_THREAD:
+      object = PyObject_GetAttrString(cupy->stream_type, "ptds");
+      break;
+    case AB_STREAM_HANDLE:
+      object = wrap_handle(cupy, stream);
+      break;
+    default:
+      *status = ab_fail(call, AB_UNSUPPORTED, "cupy cannot use a stream of this kind");
+      return NULL;
   }
   *status = object != NULL ? AB_OK : cupy_failed(call, "cupy.cuda.Stream");
   return object;
@@ -231,7 +239,7 @@ static PyObject *stream_object(const cupy_framework *cupy, const ab_call *call, 
 typedef struct adopted {
   PyObject *object;
   DLDevice device;
-  ab_stream source; ///< retained, for a CuPy whose stream does not hold the foreign one
+  ab_stream source;  ///< retained, for a CuPy whose stream does not hold the foreign one
 } adopted;
 
 ab_status cupy_adopt_stream(const ab_call *call, const ab_stream *stream, void **object) {
@@ -266,7 +274,7 @@ void cupy_drop_stream(void *self, void *object) {
 /* ------------------------------------------------------------------ the current stream of a thread */
 
 typedef struct entered {
-  PyObject *stream; ///< entered
+  PyObject *stream;  ///< entered
   cupy_scope scope;
 } entered;
 
@@ -329,8 +337,7 @@ static ab_status wait_there(cupy_framework *cupy, const ab_call *call, PyObject 
   return AB_OK;
 }
 
-ab_status cupy_fence(const ab_call *call, DLDevice device, uint32_t scope, const ab_stream *stream,
-                     uint32_t *covered) {
+ab_status cupy_fence(const ab_call *call, DLDevice device, uint32_t scope, const ab_stream *stream, uint32_t *covered) {
   (void)scope;
   cupy_framework *cupy = call->self;
   if (stream == NULL) return ab_fail(call, AB_UNSUPPORTED, "no stream to make wait");
@@ -363,6 +370,7 @@ ab_status cupy_finish(const ab_call *call, DLDevice device, uint32_t scope, uint
   const int one = scope == AB_SCOPE_CURRENT;
   status = one ? cupy_wait_here(cupy, call) : wait_for_all(cupy, call);
   cupy_scope_end(&at);
-  if (status == AB_OK) *covered = one ? AB_SCOPE_CURRENT : AB_SCOPE_CURRENT | AB_SCOPE_COMPUTE_ORDER | AB_SCOPE_CONTEXT;
+  const uint32_t all = AB_SCOPE_CURRENT | AB_SCOPE_COMPUTE_ORDER | AB_SCOPE_CONTEXT;
+  if (status == AB_OK) *covered = one ? AB_SCOPE_CURRENT : all;
   return status;
 }

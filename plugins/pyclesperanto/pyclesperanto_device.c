@@ -2,8 +2,8 @@
  * The devices of pyclesperanto.
  *
  * It has one object for each device, of which each has a context and a queue of its own (0.25). The records here are
- * found by that object. A device is only listed until somebody wants an array there: then it is woken, since its context
- * can be had through an array only. */
+ * found by that object. A device is only listed until somebody wants an array there: then it is woken, since its
+ * context can be had through an array only. */
 #include "pyclesperanto_plugin.h"
 
 enum { MOST_DEVICES = 64 };

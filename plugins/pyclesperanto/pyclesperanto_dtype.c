@@ -5,7 +5,7 @@
 enum { DTYPES = 7 };
 
 static const DLDataType dtypes[DTYPES] = {
-    {kDLFloat, 32, 1}, {kDLUInt, 8, 1},  {kDLUInt, 16, 1}, {kDLUInt, 32, 1},
+    {kDLFloat, 32, 1}, {kDLUInt, 8, 1}, {kDLUInt, 16, 1}, {kDLUInt, 32, 1},
     {kDLInt, 8, 1},    {kDLInt, 16, 1}, {kDLInt, 32, 1},
 };
 static const char *const names[DTYPES] = {"float32", "uint8", "uint16", "uint32", "int8", "int16", "int32"};

@@ -39,8 +39,8 @@ static int tensor_over(PyObject *value, DLDataType dtype, DLManagedTensorVersion
     return 0;
   }
   const int fits = view->itemsize * 8 == dtype.bits && view->ndim <= AB_MAX_NDIM;
-  if (!fits || services->tensor_new(services->core, view->ndim, AB_TENSOR_DROP_NEEDS_LOCK, view, drop_buffer,
-                                    tensor) != AB_OK) {
+  if (!fits ||
+      services->tensor_new(services->core, view->ndim, AB_TENSOR_DROP_NEEDS_LOCK, view, drop_buffer, tensor) != AB_OK) {
     drop_buffer(view);
     return 0;
   }
@@ -82,5 +82,33 @@ ab_status cle_to_host(const ab_call *call, void *array, DLManagedTensorVersioned
   if (!made) return abpy_error(call, AB_UNSUPPORTED, "what pyclesperanto's Array.get gave cannot be used");
   call->report->flags |= AB_REPORT_COPIED | AB_REPORT_BLOCKED_HOST;
   call->report->bytes_copied += bytes_of(&(*tensor)->dl_tensor);
+  return AB_OK;
+}
+
+/* ------------------------------------------------------------------ cast */
+
+static int is_wide_integer(DLDataType dtype) { return dtype.bits == 32 && dtype.code != kDLFloat; }
+
+/// pyclesperanto casts through float32 (0.25): 2**24 + 1 becomes 2**24 on the way from int32 to uint32. All other casts
+/// are exact that way, or rounded once; what is out of range saturates.
+static int casts_well(DLDataType from, DLDataType to) {
+  return from.code == to.code || !is_wide_integer(from) || !is_wide_integer(to);
+}
+
+ab_status cle_cast(const ab_call *call, void *array, DLDataType dtype, void **result) {
+  if (!AB_CALL_UNDERSTOOD(call, AB_CALL_NEVER_COPY)) return ab_fail(call, AB_UNSUPPORTED, "unknown call flags");
+  PyObject *wanted = cle_dtype_object(dtype);
+  if (wanted == NULL) return ab_fail(call, AB_UNSUPPORTED, "pyclesperanto has no such dtype");
+  PyObject *dtype_object = PyObject_GetAttr(array, cle.name_dtype);
+  if (dtype_object == NULL) return cle_failed(call, "pyclesperanto's Array.dtype");
+  const DLDataType from = cle_dtype_of(dtype_object);
+  Py_DECREF(dtype_object);
+  if (!casts_well(from, dtype)) {
+    return ab_fail(call, AB_UNSUPPORTED, "pyclesperanto casts 32-bit integers through float32, which changes them");
+  }
+  PyObject *made = PyObject_CallMethod((PyObject *)array, "astype", "O", wanted);
+  if (made == NULL) return cle_failed(call, "pyclesperanto's Array.astype");
+  call->report->flags |= AB_REPORT_CAST;
+  *result = made;
   return AB_OK;
 }

@@ -78,8 +78,8 @@ static ab_status find_parts(const ab_call *call, PyObject *module, cle_framework
   found->module = module;
   found->get_device = abpy_attribute(module, "get_device");
   if (found->get_device == NULL) {  // the package imports well without any of its flavours
-    ab_fail(call, AB_UNAVAILABLE, "pyclesperanto has no backend that can be loaded");
-    ab_error_hint(call->error, "pip install 'pyclesperanto[opencl]'");
+    ab_fail(call, AB_UNAVAILABLE, "pyclesperanto has no backend that works here");
+    ab_error_hint(call->error, "pip install 'pyclesperanto[opencl]', and an OpenCL driver (for CPUs pocl-opencl-icd)");
     return AB_UNAVAILABLE;
   }
   found->numpy = PyImport_ImportModule("numpy");

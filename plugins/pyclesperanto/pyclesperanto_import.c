@@ -7,9 +7,7 @@ enum { MOST_DIMENSIONS = 3 };
 /* ------------------------------------------------------------------ what is taken */
 
 static int imports_capsules(const cle_device *device) {
-  if (device->context == NULL) return 0;
-  const int has = PyObject_HasAttr(device->sample, cle.name_import);
-  return has;
+  return device->context != NULL && PyObject_HasAttr(device->sample, cle.name_import);
 }
 
 ab_status cle_capabilities(const ab_call *call, DLDevice device, uint32_t slot, ab_capabilities *capabilities) {
@@ -59,7 +57,8 @@ static ab_status check_layout(const ab_call *call, const DLTensor *tensor) {
   if (tensor->byte_offset != 0) return ab_fail(call, AB_UNSUPPORTED, "pyclesperanto takes no part of a buffer");
   int64_t stride = 1;
   for (int32_t axis = tensor->ndim - 1; axis >= 0; axis--) {
-    if (tensor->strides[axis] != stride) return ab_fail(call, AB_UNSUPPORTED, "pyclesperanto takes C-contiguous arrays");
+    if (tensor->strides[axis] != stride)
+      return ab_fail(call, AB_UNSUPPORTED, "pyclesperanto takes C-contiguous arrays");
     stride *= tensor->shape[axis];
   }
   return AB_OK;
@@ -117,7 +116,8 @@ PyObject *cle_new_array(const cle_device *device, int32_t ndim, const int64_t *s
   PyObject *extents = create != NULL ? shape_tuple(ndim, shape) : NULL;
   PyObject *array = NULL;
   if (extents != NULL) {
-    array = PyObject_CallFunctionObjArgs(create, extents, cle_dtype_object(dtype), cle.word_buffer, device->object, NULL);
+    array =
+        PyObject_CallFunctionObjArgs(create, extents, cle_dtype_object(dtype), cle.word_buffer, device->object, NULL);
   }
   Py_XDECREF(extents);
   Py_XDECREF(create);
@@ -166,18 +166,5 @@ ab_status cle_from_host(const ab_call *call, const DLTensor *tensor, DLDevice de
   call->report->flags |= AB_REPORT_COPIED | AB_REPORT_BLOCKED_HOST;
   call->report->bytes_copied += bytes;
   *array = made;
-  return AB_OK;
-}
-
-/* ------------------------------------------------------------------ cast */
-
-ab_status cle_cast(const ab_call *call, void *array, DLDataType dtype, void **result) {
-  if (!AB_CALL_UNDERSTOOD(call, AB_CALL_NEVER_COPY)) return ab_fail(call, AB_UNSUPPORTED, "unknown call flags");
-  PyObject *wanted = cle_dtype_object(dtype);
-  if (wanted == NULL) return ab_fail(call, AB_UNSUPPORTED, "pyclesperanto has no such dtype");
-  PyObject *made = PyObject_CallMethod((PyObject *)array, "astype", "O", wanted);
-  if (made == NULL) return cle_failed(call, "pyclesperanto's Array.astype");
-  call->report->flags |= AB_REPORT_CAST;
-  *result = made;
   return AB_OK;
 }

@@ -16,10 +16,11 @@ ab_status cle_memory_info(const ab_call *call, DLDevice device, ab_memory_info *
   const ab_status status = cle_device_wake(call, found);
   if (status != AB_OK) return status;
   const uint64_t size = found->facts.memory_bytes;
-  const ab_memory_info known = {.struct_size = (uint32_t)sizeof known,
-                                .in_use = UINT64_MAX,
-                                .limit = size != 0 ? size : UINT64_MAX,
-                                .detail = "pyclesperanto does not count its memory, and OpenCL does not say what is free"};
+  const ab_memory_info known = {
+      .struct_size = (uint32_t)sizeof known,
+      .in_use = UINT64_MAX,
+      .limit = size != 0 ? size : UINT64_MAX,
+      .detail = "pyclesperanto does not count its memory, and OpenCL does not say what is free"};
   ab_struct_fill(info, &known, (uint32_t)sizeof known);
   return AB_OK;
 }

@@ -10,7 +10,7 @@
 /// clGetMemObjectInfo, clGetContextInfo and clGetDeviceInfo alike; 0 is success.
 typedef int32_t (*get_info)(void *object, uint32_t what, size_t size, void *value, size_t *size_needed);
 
-enum { // numbers of the OpenCL standard
+enum {  // numbers of the OpenCL standard
   MEM_CONTEXT = 0x1106,
   CONTEXT_DEVICES = 0x1081,
   DEVICE_MAX_MEM_ALLOC_SIZE = 0x1010,
@@ -18,9 +18,7 @@ enum { // numbers of the OpenCL standard
   DEVICE_HOST_UNIFIED_MEMORY = 0x1035
 };
 
-static struct {
-  get_info of_memory, of_context, of_device;
-} functions;
+static struct { get_info of_memory, of_context, of_device; } functions;
 
 /* ------------------------------------------------------------------ finding */
 

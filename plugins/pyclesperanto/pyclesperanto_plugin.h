@@ -3,8 +3,8 @@
  * pyclesperanto_plugin.h: what the files of this plugin share. The nouns: framework (what was found in pyclesperanto),
  * dtype, native (the OpenCL behind it), device, and the slots of the vtable.
  *
- * pyclesperanto comes in flavours (OpenCL, CUDA, Metal), each with an array class of its own. Memory is shared on OpenCL
- * only; arrays of the others are copied by pyclesperanto itself.
+ * pyclesperanto comes in flavours (OpenCL, CUDA, Metal), each with an array class of its own. Memory is shared on
+ * OpenCL only; arrays of the others are copied by pyclesperanto itself.
  */
 #ifndef ARRAYBRIDGE_PYCLESPERANTO_PLUGIN_H
 #define ARRAYBRIDGE_PYCLESPERANTO_PLUGIN_H
@@ -16,17 +16,17 @@
 typedef struct cle_framework {
   const ab_services *services;
   int started;
-  PyObject *module;        ///< pyclesperanto
-  PyObject *get_device;    ///< pyclesperanto.get_device: the user's current device
-  PyObject *numpy;         ///< the module; pyclesperanto needs it, too
-  PyObject *name_shape;    ///< interned, as are the others
+  PyObject *module;      ///< pyclesperanto
+  PyObject *get_device;  ///< pyclesperanto.get_device: the user's current device
+  PyObject *numpy;       ///< the module; pyclesperanto needs it, too
+  PyObject *name_shape;  ///< interned, as are the others
   PyObject *name_dtype;
   PyObject *name_device;
   PyObject *name_mtype;
   PyObject *name_get;
-  PyObject *name_export;   ///< "__dlpack__"
-  PyObject *name_import;   ///< "_from_dlpack": the public from_dlpack takes no capsules (0.25)
-  PyObject *word_buffer;   ///< "buffer": the kind of memory that can be shared
+  PyObject *name_export;  ///< "__dlpack__"
+  PyObject *name_import;  ///< "_from_dlpack": the public from_dlpack takes no capsules (0.25)
+  PyObject *word_buffer;  ///< "buffer": the kind of memory that can be shared
 } cle_framework;
 
 /// Of this process. Filled in by create() and start().
@@ -61,9 +61,9 @@ void *cle_native_context(void *buffer);
 void *cle_native_device(void *context);
 
 typedef struct cle_native_facts {
-  uint64_t memory_bytes; ///< 0 if unknown
-  uint64_t max_bytes;    ///< largest single buffer; 0 if unknown
-  int unified;           ///< host and device use the same memory
+  uint64_t memory_bytes;  ///< 0 if unknown
+  uint64_t max_bytes;     ///< largest single buffer; 0 if unknown
+  int unified;            ///< host and device use the same memory
 } cle_native_facts;
 
 cle_native_facts cle_native_look(void *device);
@@ -77,9 +77,9 @@ typedef struct cle_device {
   char name[128];
   /* Known once it is awake. */
   int awake;
-  PyObject *sample;       ///< an array of one element, through which the queue can be reached
-  void *context;          ///< cl_context; NULL if it cannot be told
-  void *native;           ///< cl_device_id
+  PyObject *sample;  ///< an array of one element, through which the queue can be reached
+  void *context;     ///< cl_context; NULL if it cannot be told
+  void *native;      ///< cl_device_id
   cle_native_facts facts;
 } cle_device;
 
@@ -104,8 +104,7 @@ ab_status cle_from_host(const ab_call *call, const DLTensor *tensor, DLDevice de
 ab_status cle_cast(const ab_call *call, void *array, DLDataType dtype, void **result);
 ab_status cle_devices(const ab_call *call, ab_device_visitor visit, void *context);
 ab_status cle_finish(const ab_call *call, DLDevice device, uint32_t scope, uint32_t *covered);
-ab_status cle_clear_cache(const ab_call *call, DLDevice device, uint32_t flags, uint64_t *to_driver,
-                          uint64_t *to_pool);
+ab_status cle_clear_cache(const ab_call *call, DLDevice device, uint32_t flags, uint64_t *to_driver, uint64_t *to_pool);
 ab_status cle_memory_info(const ab_call *call, DLDevice device, ab_memory_info *info);
 
 /// Gives a new array on `device`, its elements not set. NULL with an exception pending.

@@ -9,8 +9,8 @@ ab_status torch_share(torch_framework *torch, const ab_call *call, torch_sight *
   const ab_services *services = torch->services;
   const DLTensor *from = &sight->tensor;
   DLManagedTensorVersioned *made = NULL;
-  const ab_status status = services->tensor_new(services->core, from->ndim, AB_TENSOR_DROP_NEEDS_LOCK, sight->storage,
-                                                abpy_drop, &made);
+  const ab_status status =
+      services->tensor_new(services->core, from->ndim, AB_TENSOR_DROP_NEEDS_LOCK, sight->storage, abpy_drop, &made);
   if (status != AB_OK) return ab_fail(call, status, "no memory for a tensor of %d dimensions", (int)from->ndim);
   sight->storage = NULL;
   DLTensor *to = &made->dl_tensor;

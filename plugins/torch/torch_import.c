@@ -19,7 +19,8 @@ ab_status torch_capabilities(const ab_call *call, DLDevice device, uint32_t slot
   state_cpu(&can);
   if (device.device_type != kDLCPU) {
     const ab_status status = torch_cuda_wake(torch, call, device);
-    if (status != AB_OK) return status == AB_NO_DEVICE ? ab_fail(call, AB_UNSUPPORTED, "torch has no such device") : status;
+    if (status == AB_NO_DEVICE) return ab_fail(call, AB_UNSUPPORTED, "torch has no such device");
+    if (status != AB_OK) return status;
     can.plugin_flags |= AB_PLUGIN_RELEASES_BEFORE_DONE | AB_PLUGIN_ALLOC_STREAM_KEYED;
   }
   can.dtypes = torch_dtype_list(&can.dtype_count);
@@ -71,7 +72,8 @@ static ab_status check_import(torch_framework *torch, const ab_call *call, const
 
 /* A failing import deletes the tensor in some cases and leaves it in others (2.13: deleted when the shape overflows,
  * left when the dtype is unknown). So its deleter is watched while torch has the tensor. The record is looked up by
- * the thread and not through the tensor, so that an importer which copied the deleter's address calls a valid function. */
+ * the thread and not through the tensor, so that an importer which copied the deleter's address calls a valid function.
+ */
 typedef struct watch {
   DLManagedTensorVersioned *tensor;
   void (*deleter)(DLManagedTensorVersioned *self);
@@ -197,7 +199,7 @@ ab_status torch_from_host(const ab_call *call, const DLTensor *tensor, DLDevice 
   if (call->flags & AB_CALL_NEVER_COPY) return ab_fail(call, AB_WOULD_COPY, "from_host copies");
   const DLDevice host = {kDLCPU, 0};
   DLTensor here = *tensor;
-  here.device = host; // pinned memory is host memory to torch
+  here.device = host;  // pinned memory is host memory to torch
   ab_status status = check_import(torch, call, &here, host);
   if (status == AB_OK && device.device_type != kDLCPU) status = torch_cuda_wake(torch, call, device);
   void *borrowed = NULL;

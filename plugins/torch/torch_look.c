@@ -107,11 +107,14 @@ static int has_foreign_dtype(const torch_framework *torch, PyObject *tensor) {
 
 /// Finds a reason for a tensor whose elements cannot be reached. Slow; asked only after the quick way has failed.
 static const char *explain(const torch_framework *torch, PyObject *tensor) {
-  if (is_wrapped(torch, tensor)) return "inside torch.vmap, torch.func.grad or jvp a tensor stands for values not yet known";
-  if (is_true(tensor, "is_nested")) return "a nested (ragged) tensor has no single shape: call .unbind() or .to_padded_tensor(0) first";
+  if (is_wrapped(torch, tensor))
+    return "inside torch.vmap, torch.func.grad or jvp a tensor stands for values not yet known";
+  if (is_true(tensor, "is_nested"))
+    return "a nested (ragged) tensor has no single shape: call .unbind() or .to_padded_tensor(0) first";
   if (is_true(tensor, "is_quantized")) return "a quantised tensor: call .dequantize() or .int_repr() first";
   if (is_true(tensor, "is_mkldnn")) return "the elements are in oneDNN's own layout: call .to_dense() first";
-  if (is_true(tensor, "is_sparse") || is_true(tensor, "is_sparse_csr")) return "a sparse tensor: call .to_dense() first";
+  if (is_true(tensor, "is_sparse") || is_true(tensor, "is_sparse_csr"))
+    return "a sparse tensor: call .to_dense() first";
   PyObject *layout = abpy_attribute(tensor, "layout");
   PyObject *strided = abpy_attribute(torch->module, "strided");
   const int sparse = layout != NULL && strided != NULL && layout != strided;
@@ -120,7 +123,8 @@ static const char *explain(const torch_framework *torch, PyObject *tensor) {
   if (sparse) return "a sparse tensor: call .to_dense() first";
   if (has_foreign_dtype(torch, tensor)) return "no other framework has this dtype of torch";
   if (is_true(tensor, "is_meta")) return "a meta tensor has a shape but no data";
-  if (is_true(tensor, "_is_zerotensor")) return "a zero tensor of forward-mode autograd has no memory: call .clone() first";
+  if (is_true(tensor, "_is_zerotensor"))
+    return "a zero tensor of forward-mode autograd has no memory: call .clone() first";
   return "the tensor has no memory of its own (fake, functional, or its storage was freed)";
 }
 
@@ -217,7 +221,8 @@ static int has_elements(const DLTensor *tensor) {
   return 1;
 }
 
-/// torch writes uint1 … uint7 and int1 … int7 into DLPack as whole bytes (2.13); asking the object costs only these two.
+/// torch writes uint1 … uint7 and int1 … int7 into DLPack as whole bytes (2.13); asking the object costs only these
+/// two.
 static int is_truly_byte(const torch_framework *torch, const torch_sight *sight) {
   const DLDataType dtype = sight->tensor.dtype;
   if (dtype.bits != 8 || dtype.code > kDLUInt) return 1;
@@ -330,8 +335,8 @@ ab_status torch_describe(const ab_call *call, void *array, ab_array_info *info) 
   torch_framework *torch = call->self;
   if (!AB_CALL_UNDERSTOOD(call, AB_CALL_NEVER_COPY)) return ab_fail(call, AB_UNSUPPORTED, "unknown flags");
   const int with_tensor = (call->flags & AB_CALL_WANT_TENSOR) != 0;
-  const uint32_t wanted = (with_tensor ? TORCH_WITH_STORAGE : 0) |
-                          (call->flags & AB_CALL_WANT_REPORT ? TORCH_WITH_GRADIENT : 0);
+  const uint32_t wanted =
+      (with_tensor ? TORCH_WITH_STORAGE : 0) | (call->flags & AB_CALL_WANT_REPORT ? TORCH_WITH_GRADIENT : 0);
   torch_sight sight;
   ab_status status = torch_look(torch, call, array, wanted, &sight);
   if (status != AB_OK) return status;

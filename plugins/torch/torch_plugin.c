@@ -4,7 +4,9 @@
 
 static torch_framework the_torch;
 
-static ab_status probe(const ab_call *call, ab_framework_info *info) { return abpy_probe(call, info, "torch", "torch"); }
+static ab_status probe(const ab_call *call, ab_framework_info *info) {
+  return abpy_probe(call, info, "torch", "torch");
+}
 
 static ab_status start(const ab_call *call) {
   torch_framework *torch = call->self;

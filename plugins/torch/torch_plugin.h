@@ -13,16 +13,16 @@
 typedef struct torch_framework {
   const ab_services *services;
   int started;
-  int wears_hip; ///< 1: this torch speaks to ROCm, and its "cuda" devices are kDLROCM
+  int wears_hip;  ///< 1: this torch speaks to ROCm, and its "cuda" devices are kDLROCM
 
-  PyTypeObject *tensor;    ///< torch.Tensor; found in sys.modules, also before start()
-  PyTypeObject *parameter; ///< torch.nn.Parameter
+  PyTypeObject *tensor;     ///< torch.Tensor; found in sys.modules, also before start()
+  PyTypeObject *parameter;  ///< torch.nn.Parameter
 
-  const DLPackExchangeAPI *exchange; ///< torch's C exchange table; NULL: public attributes and capsules are used
+  const DLPackExchangeAPI *exchange;  ///< torch's C exchange table; NULL: public attributes and capsules are used
 
-  PyObject *module;          ///< torch
-  PyObject *cuda;            ///< torch.cuda
-  PyObject *is_neg;          ///< unbound methods of torch.Tensor
+  PyObject *module;  ///< torch
+  PyObject *cuda;    ///< torch.cuda
+  PyObject *is_neg;  ///< unbound methods of torch.Tensor
   PyObject *is_conj;
   PyObject *untyped_storage;
   PyObject *as_subclass;
@@ -63,22 +63,18 @@ const DLDataType *torch_dtype_list(uint32_t *count);
 
 /// What was seen of one tensor.
 typedef struct torch_sight {
-  PyObject *plain;     ///< owned: the array, or its view as an exact torch.Tensor
-  PyObject *storage;   ///< owned: what keeps the elements alive; NULL unless asked for
-  uint32_t info;       ///< AB_INFO_CONJUGATED, AB_INFO_NEGATED, AB_INFO_GRADIENT
-  const char *why_not; ///< not NULL: cannot be converted at all
-  DLTensor tensor;     ///< shape and strides (elements) are valid until the GIL is given up
-  int64_t extents[2 * AB_MAX_NDIM]; ///< storage for them where torch's table is not used
+  PyObject *plain;                   ///< owned: the array, or its view as an exact torch.Tensor
+  PyObject *storage;                 ///< owned: what keeps the elements alive; NULL unless asked for
+  uint32_t info;                     ///< AB_INFO_CONJUGATED, AB_INFO_NEGATED, AB_INFO_GRADIENT
+  const char *why_not;               ///< not NULL: cannot be converted at all
+  DLTensor tensor;                   ///< shape and strides (elements) are valid until the GIL is given up
+  int64_t extents[2 * AB_MAX_NDIM];  ///< storage for them where torch's table is not used
 } torch_sight;
 
-enum {
-  TORCH_WITH_STORAGE = 1u << 0,
-  TORCH_WITH_GRADIENT = 1u << 1
-};
+enum { TORCH_WITH_STORAGE = 1u << 0, TORCH_WITH_GRADIENT = 1u << 1 };
 
 /// Looks at `array`. On AB_OK `sight` must be given to torch_sight_end().
-ab_status torch_look(torch_framework *torch, const ab_call *call, PyObject *array, uint32_t wanted,
-                     torch_sight *sight);
+ab_status torch_look(torch_framework *torch, const ab_call *call, PyObject *array, uint32_t wanted, torch_sight *sight);
 void torch_sight_end(torch_sight *sight);
 /// Why to_dlpack() must refuse what was seen; NULL if it need not. Static storage.
 const char *torch_unshareable(const torch_framework *torch, const torch_sight *sight);
@@ -127,8 +123,7 @@ void torch_drop_stream(void *self, void *object);
 ab_status torch_enter_stream(const ab_call *call, void *object, void **token);
 void torch_exit_stream(void *self, void *token);
 ab_status torch_mark_use(const ab_call *call, void *array, const ab_stream *stream);
-ab_status torch_fence(const ab_call *call, DLDevice device, uint32_t scope, const ab_stream *stream,
-                      uint32_t *covered);
+ab_status torch_fence(const ab_call *call, DLDevice device, uint32_t scope, const ab_stream *stream, uint32_t *covered);
 ab_status torch_finish(const ab_call *call, DLDevice device, uint32_t scope, uint32_t *covered);
 
 ab_status torch_clear_cache(const ab_call *call, DLDevice device, uint32_t flags, uint64_t *to_driver,

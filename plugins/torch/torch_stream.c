@@ -139,7 +139,7 @@ void torch_drop_stream(void *self, void *object) {
 /* ------------------------------------------------------------------ the current stream of a thread */
 
 typedef struct entered {
-  PyObject *context; ///< torch.cuda.stream(…), entered
+  PyObject *context;  ///< torch.cuda.stream(…), entered
   PyObject *device;  ///< torch.cuda.device(…), entered: the stream's context keeps devices of other streams, not ours
 } entered;
 

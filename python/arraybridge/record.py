@@ -41,10 +41,11 @@ class ConversionRecord(Value):
         ``declined_mechanisms`` has their names alone.
     notes : tuple of str
         What the steps taken had to say.
-    shared, copied, blocked_host, gradient_detached, conj_resolved, neg_resolved, aliases_mutable, cast : bool
+    shared, copied, blocked_host, gradient_detached, conj_resolved, neg_resolved : bool
+    aliases_mutable, cast, host_fallback : bool
         Whether the result uses the source's memory, elements were copied, the host waited for a device, a gradient
         was detached, a lazy conjugate or negation was computed, a writable source is shared with a target that may
-        read it later, the dtype was changed.
+        read it later, the dtype was changed, an accelerator was asked for by number and there was none.
     """
 
     __slots__ = (
@@ -72,6 +73,7 @@ class ConversionRecord(Value):
     neg_resolved: bool
     aliases_mutable: bool
     cast: bool
+    host_fallback: bool
 
     def __init__(
         self,

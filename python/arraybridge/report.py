@@ -13,6 +13,7 @@ FLAGS = (
     "neg_resolved",
     "aliases_mutable",
     "cast",
+    "host_fallback",
 )
 
 

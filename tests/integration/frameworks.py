@@ -134,6 +134,31 @@ READ: dict[str, Callable[[Any], tuple[str, tuple[int, ...], bytes]]] = {
     "pyclesperanto": _read_cle,
 }
 
+# ---------------------------------------------------------------- working on it
+
+
+def _operate_tensorflow(array: Any) -> Any:
+    import tensorflow as tf
+
+    # Adding is what aborts on memory that is not aligned to 64 bytes; types that cannot be added are compared.
+    return array + array if array.dtype.is_floating and array.dtype.size > 1 else tf.concat([array[None], array[None]], 0)
+
+
+def _operate_cle(array: Any) -> Any:
+    import pyclesperanto as cle
+
+    return cle.pull(cle.add_image_and_scalar(array, scalar=1))
+
+
+OPERATE: dict[str, Callable[[Any], Any]] = {
+    "numpy": lambda array: array.copy(),
+    "torch": lambda array: array.detach().clone(),
+    "tensorflow": _operate_tensorflow,
+    "jax": lambda array: (array == array).block_until_ready(),
+    "pyclesperanto": _operate_cle,
+}
+"""Any real operation of the framework: some die at the first one, not at the import."""
+
 # ---------------------------------------------------------------- whose type, which address
 
 

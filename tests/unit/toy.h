@@ -8,6 +8,7 @@
 
 #include "bridge.h"
 #include "memory.h"
+#include "tensor.h"
 
 enum { TOY_NDIM = 8, TOY_HOST = 1, TOY_EXT = 2 };
 
@@ -65,7 +66,9 @@ struct toy {
   DLTensor seen;             /* the last tensor imported; its pointers may dangle */
   int64_t seen_strides[TOY_NDIM];
   int had_stream;            /* the last import was on a stream */
-  void (*in_export)(toy *self); /* called in to_dlpack */
+  int (*has_lock)(void);     /* asked in each slot; NULL: nobody cares */
+  atomic_int unlocked;       /* slots called without the lock */
+  int drops_need_lock;       /* exported tensors are guarded with AB_TENSOR_DROP_NEEDS_LOCK */
 };
 
 static const DLDataType toy_dtypes[] = {{kDLBool, 8, 1}, {kDLUInt, 8, 1}, {kDLInt, 16, 1}, {kDLInt, 32, 1},
@@ -189,6 +192,7 @@ static inline void toy_failure_release(ab_failure *failure) {
 
 static inline ab_status toy_behave(toy_behaviour *b, const ab_call *call, toy *self) {
   atomic_fetch_add(&b->calls, 1);
+  if (self->has_lock != NULL && !self->has_lock()) atomic_fetch_add(&self->unlocked, 1);
   if (b->failures == 0) {
     call->report->flags |= b->report;
     return AB_OK;
@@ -261,10 +265,15 @@ static inline ab_status toy_capabilities(const ab_call *call, DLDevice device, u
 static inline ab_status toy_to_dlpack(const ab_call *call, void *array, DLManagedTensorVersioned **tensor) {
   toy *self = call->self;
   self->call_flags = call->flags;
-  if (self->in_export != NULL) self->in_export(self);
   const ab_status status = toy_behave(&self->to_dlpack, call, self);
-  if (status == AB_OK) *tensor = toy_export_new(self, array);
-  return status;
+  if (status != AB_OK) return status;
+  DLManagedTensorVersioned *made = toy_export_new(self, array);
+  if (!self->drops_need_lock) *tensor = made;
+  else if (ab__tensor_guard(self->backend.bridge, made, AB_TENSOR_DROP_NEEDS_LOCK, tensor) != AB_OK) {
+    made->deleter(made);
+    return ab_fail(call, AB_OOM, "no memory for a guard");
+  }
+  return AB_OK;
 }
 
 static inline ab_status toy_to_host(const ab_call *call, void *array, DLManagedTensorVersioned **tensor) {
@@ -274,6 +283,7 @@ static inline ab_status toy_to_host(const ab_call *call, void *array, DLManagedT
   if (status != AB_OK) return status;
   const int shares = (self->to_host.report & AB_REPORT_SHARED) != 0;
   *tensor = shares ? toy_export_new(self, array) : toy_export_copy(self, array);
+  if (shares && *tensor != NULL && self->flaw != TOY_WRONG_DEVICE) (*tensor)->dl_tensor.device = (DLDevice){kDLCPU, 0};
   if (!shares) call->report->flags |= AB_REPORT_COPIED;
   return AB_OK;
 }

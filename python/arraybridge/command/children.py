@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Child processes: everything that starts a framework runs in one.
 
-The parent's side. A child does one task of ``tasks.py`` and answers with lines of JSON on a pipe of its own, so that what
-frameworks print cannot mix with it.
+The parent's side. A child does one task of ``tasks.py`` and answers with lines of JSON on a pipe of its own, so that
+what frameworks print cannot mix with it.
 """
 
 from __future__ import annotations

@@ -133,7 +133,6 @@ def opencl_vendors() -> list[Vendor]:
     found: list[Vendor] = []
     visitor = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(_Vendor))
 
-    @visitor
     def visit(_: int, vendor: ctypes._Pointer[_Vendor]) -> int:
         one = vendor.contents
         path, library = (os.fsdecode(text or b"") for text in (one.path, one.library))
@@ -144,5 +143,5 @@ def opencl_vendors() -> list[Vendor]:
     function = ctypes.CDLL(native_path()).ab_vendors
     function.argtypes = (visitor, ctypes.c_void_p, ctypes.c_void_p)
     function.restype = ctypes.c_int
-    function(visit, None, None)  # another status than 0: built without OpenCL, so there is nothing to show
+    function(visitor(visit), None, None)  # another status than 0: built without OpenCL, so there is nothing to show
     return sorted(found, key=lambda vendor: vendor.path)

@@ -105,7 +105,7 @@ class _Measuring:
             self.left = [pair for pair in self.left if name not in pair]
 
     def _measured(self, result: dict[str, Any]) -> None:
-        empty = {
+        empty: dict[str, Any] = {
             "state": "", "route": "", "reason": "", "notes": [], "target_device": "", "bytes_copied": None,
             "aliases_mutable": None, "small_seconds": None, "large_seconds": None,
         }  # fmt: skip
@@ -227,7 +227,7 @@ def _show(found: dict[str, Any]) -> None:
     out = tables.console()
     size = size_text(found["large_bytes"])
     out.print(
-        f"{found['dtype']}, measured on this machine: {tables.shape_text(found['small_shape'])} for latency, "
+        f"{found['dtype']} on this machine: {tables.shape_text(found['small_shape'])} for latency, "
         f"{size} ({tables.shape_text(found['large_shape'])}) for sharing",
         style="bold",
     )
@@ -247,7 +247,8 @@ def _show(found: dict[str, Any]) -> None:
     if legend := _legend(found):
         tables.heading(out, "Routes")
         tables.lines(out, list(legend))
-    out.print("Best of several rounds, the result dropped each time; sources are 64-byte aligned, C order.", style="dim")
+    out.print()
+    out.print("Best of several rounds, the result dropped each time. Sources: 64-byte aligned, C order.", style="dim")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -50,7 +50,7 @@ def _pair(small: Any, large: Any, target: str, quick: bool) -> dict[str, Any]:
     def convert_large() -> object:
         return arraybridge.convert(large, target)
 
-    small_seconds = best_time(convert_small, *((0.004, 2) if quick else (0.02, 5)))
+    small_seconds = best_time(convert_small, *((0.002, 6) if quick else (0.01, 12)))
     with arraybridge.records() as log:
         convert_large()
     record = log[-1]
@@ -63,7 +63,7 @@ def _pair(small: Any, large: Any, target: str, quick: bool) -> dict[str, Any]:
         "bytes_copied": record.bytes_copied,
         "aliases_mutable": record.aliases_mutable,
         "small_seconds": small_seconds,
-        "large_seconds": best_time(convert_large, *((0.002, 2) if quick else (0.05, 3))),
+        "large_seconds": best_time(convert_large, *((0.001, 4) if quick else (0.02, 5))),
     }
 
 

@@ -45,18 +45,18 @@ def _below_package() -> dict[str, list[str]]:
     return {what: [os.path.join(folder, name) for folder in _package_folders()] for what, name in names.items()}
 
 
-def _source_of(build: str) -> str:
-    """The source folder that a CMake build folder was made from; empty if it is none."""
+def _cached(build: str, variable: str) -> str:
+    """What CMake remembers under ``variable`` in a build folder; empty if that is none."""
     try:
         with open(os.path.join(build, "CMakeCache.txt"), encoding="utf-8", errors="replace") as cache:
-            found = re.search(r"^CMAKE_HOME_DIRECTORY:\w+=(.*)$", cache.read(), re.MULTILINE)
+            found = re.search(rf"^{variable}:\w+=(.*)$", cache.read(), re.MULTILINE)
     except OSError:
         return ""
     return found[1] if found else ""
 
 
 def _below_build(build: str) -> dict[str, list[str]]:
-    source = _source_of(build)
+    source = _cached(build, "CMAKE_HOME_DIRECTORY")
     return {
         "include": [os.path.join(source, "sdk", "include")] if source else [],
         "cmake": [],  # a CMake package exists only once it is installed
@@ -91,11 +91,13 @@ def header_numbers(header: str, *names: str) -> str:
     names : str
         Macros or enumerators.
     """
-    try:
-        with open(os.path.join(find()["include"], header), encoding="utf-8", errors="replace") as file:
-            text = file.read()
-    except OSError:
+    build = build_folder()
+    folders = [find()["include"], _cached(build, "DLPACK_INCLUDE_DIR") if build else ""]
+    file = next((path for path in (os.path.join(one, header) for one in folders if one) if os.path.isfile(path)), "")
+    if not file:
         return ""
+    with open(file, encoding="utf-8", errors="replace") as opened:
+        text = opened.read()
     found = [re.search(rf"\b{name}\b\s*=?\s*(\d+)", text) for name in names]
     return ".".join(match[1] for match in found if match)
 

@@ -162,11 +162,10 @@ def _show_steps(plan: dict[str, Any]) -> None:
     out = tables.console()
     steps = tables.table("", "Way", "", keep=("Way",))
     steps.show_header = False
-    number = 0
     for step in [one for one in plan["steps"] if one["refused"]]:
         steps.add_row(tables.marked("impossible", "refused"), step["way"], _step_text(step))
-    for step in [one for one in plan["steps"] if not one["refused"]]:
-        number += 1
+    taken = [one for one in plan["steps"] if not one["refused"]]
+    for number, step in enumerate(taken, 1):
         steps.add_row(tables.marked("ok", f"step {number}"), step["way"], _step_text(step))
     if plan["steps"]:
         out.print()

@@ -9,14 +9,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: How a sample can lie in memory, and what that means.
+#: How a sample can lie in memory, and what that means. NumPy's own large arrays are "misaligned".
 LAYOUTS = {
     "c": "C order, 64-byte aligned",
     "fortran": "Fortran order, 64-byte aligned",
     "negative": "negative stride in the last axis",
     "byteswapped": "the other byte order",
     "readonly": "not writeable, 64-byte aligned",
-    "misaligned": "C order, 16 bytes past a multiple of 64 (where NumPy puts its own large arrays)",
+    "misaligned": "C order, 16 bytes past a multiple of 64",
 }
 
 #: The dtypes worth naming in a message.
@@ -28,6 +28,17 @@ DTYPES = (
 _ALIGNMENT = 64
 
 
+def _extra_dtype(name: str) -> Any:
+    """A dtype of ml_dtypes; None if it has none of that name."""
+    try:
+        import ml_dtypes
+    except ImportError:
+        if name.startswith(("bfloat", "float8", "float6", "float4")):
+            raise Refusal(f"NumPy has no {name} of its own", "pip install ml_dtypes") from None
+        return None
+    return getattr(ml_dtypes, name, None)
+
+
 def _numpy_dtype(name: str) -> Any:
     import numpy
 
@@ -35,13 +46,7 @@ def _numpy_dtype(name: str) -> Any:
         return numpy.dtype(name)
     except TypeError:
         pass
-    try:
-        import ml_dtypes
-    except ImportError:
-        if name.startswith(("bfloat", "float8", "float4", "float6", "int4", "uint4", "int2", "uint2")):
-            raise Refusal(f"NumPy has no {name} of its own", "pip install ml_dtypes") from None
-        ml_dtypes = None
-    made = getattr(ml_dtypes, name, None)
+    made = _extra_dtype(name)
     if made is None:
         meant = similar(name, DTYPES)
         question = f"; did you mean {' or '.join(meant)}?" if meant else ""

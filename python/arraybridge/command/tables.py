@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from contextlib import contextmanager
+from typing import cast
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import Any, TextIO
 
     from rich.console import Console
     from rich.table import Table
@@ -33,13 +35,33 @@ STYLES = {
 }
 
 
+class _Trimmed:
+    """Standard output without the spaces that rich puts at the ends of lines."""
+
+    def write(self, text: str) -> int:
+        """Write ``text``, which holds whole lines."""
+        return sys.stdout.write(re.sub(r" +(?=\n)", "", text))
+
+    def flush(self) -> None:
+        """Flush standard output."""
+        sys.stdout.flush()
+
+
 def console() -> Console:
     """Standard output: colours and the terminal's width on a terminal, else plain and wide."""
     from rich.console import Console
 
     if sys.stdout.isatty():
         return Console(highlight=False, emoji=False, markup=False)
-    return Console(width=WIDTH_WITHOUT_TERMINAL, color_system=None, highlight=False, emoji=False, markup=False)
+    return Console(
+        file=cast("TextIO", _Trimmed()),
+        width=WIDTH_WITHOUT_TERMINAL,
+        color_system=None,
+        legacy_windows=False,
+        highlight=False,
+        emoji=False,
+        markup=False,
+    )
 
 
 def table(*columns: str, right: tuple[str, ...] = (), keep: tuple[str, ...] = ()) -> Table:

@@ -98,6 +98,9 @@ def matrix(request: dict[str, Any], say: Say) -> None:
     measure(request, say)
 
 
+#: Tasks whose process need not be taken down in order: how it ends is not part of the answer, and takes seconds.
+_LEAVE_AT_ONCE = ("plan", "matrix")
+
 _TASKS: dict[str, Callable[[dict[str, Any], Say], None]] = {
     task.__name__: task for task in (framework, vendors, together, plan, matrix)
 }
@@ -115,3 +118,5 @@ def serve(whole: dict[str, Any]) -> None:
         del sys.argv[1:]
         _TASKS[whole["task"]](whole["request"], say)
         say({"finished": True})
+    if whole["task"] in _LEAVE_AT_ONCE:
+        os._exit(0)

@@ -249,7 +249,8 @@ enum {
   AB_REPORT_CONJ_RESOLVED = 1u << 4,     ///< a lazy conjugate was computed (a copy)
   AB_REPORT_NEG_RESOLVED = 1u << 5,      ///< a lazy negation was computed (a copy)
   AB_REPORT_ALIASES_MUTABLE = 1u << 6,   ///< a writable source is shared with a target that may read it later
-  AB_REPORT_CAST = 1u << 7               ///< the dtype was changed, as the caller allowed
+  AB_REPORT_CAST = 1u << 7,              ///< the dtype was changed, as the caller allowed
+  AB_REPORT_HOST_FALLBACK = 1u << 8      ///< an accelerator was asked for by number; there is none, the host was used
 };
 
 typedef struct ab_report {
@@ -364,7 +365,7 @@ typedef struct ab_capabilities {
   uint32_t dtype_count;
   uint32_t layout;          ///< ab_layout: what from_dlpack() takes
   int32_t max_ndim;         ///< at most AB_MAX_NDIM
-  uint32_t alignment;       ///< of the first element, bytes, a power of two; 1: any; 0: that of the dtype
+  uint32_t alignment;       ///< of the first element, bytes, a power of two; 1: any; 0: the size of one element
   uint64_t max_bytes;       ///< largest single array; 0: no limit known
   uint64_t tensor_devices;  ///< set of DLDeviceType bits that a tensor may be on; 0: that of the device only
   uint32_t plugin_flags;    ///< the AB_PLUGIN_* facts that hold on this device; the descriptor has their union

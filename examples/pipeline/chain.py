@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""The pipeline: six frameworks' worth of steps, every arrow between them an ``arraybridge.convert``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import arraybridge
+import numpy as np
+import stages
+from crossing import Crossings
+from numpy.typing import NDArray
+
+STEPS = (
+    "pyclesperanto: Gaussian blur",
+    "torch: Otsu threshold, erosion",
+    "pyclesperanto: connected components",
+    "JAX: growing back, measuring",
+    "TensorFlow: k-means",
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out, in NumPy arrays; volumes with axes z, y, x, objects in the order of their labels from 1."""
+
+    blurred: NDArray[np.float32]
+    threshold: float
+    foreground: NDArray[np.bool_]
+    cores: NDArray[np.uint8]
+    labels: NDArray[np.uint32]
+    measurements: NDArray[np.float32]  # (objects, 5), columns as in stages.COLUMNS
+    groups: NDArray[np.int32]  # (objects,), 0 small, 1 large
+
+
+def run(image: NDArray[np.float32], crossings: Crossings, say: Callable[[str], None] = lambda step: None) -> Result:
+    """Run the whole pipeline; ``say`` hears the name of each step before it starts."""
+    hand = crossings.hand
+
+    say(STEPS[0])
+    blurred = stages.blur(hand("image", image, "pyclesperanto"))
+
+    say(STEPS[1])
+    blurred = hand("blurred image", blurred, "torch")
+    foreground, cores, threshold = stages.segment(blurred)
+
+    say(STEPS[2])
+    core_labels = stages.label(hand("eroded mask", cores, "pyclesperanto"))
+
+    say(STEPS[3])
+    core_labels = hand("labels of cores", core_labels, "jax")
+    labels = stages.grow(core_labels, hand("mask", foreground, "jax"))
+    measurements = stages.measure(labels, hand("image", image, "jax"), int(labels.max())).block_until_ready()
+
+    say(STEPS[4])
+    groups = stages.group(hand("measurements", measurements, "tensorflow"))
+
+    return Result(
+        blurred=arraybridge.convert(blurred, "numpy"),
+        threshold=threshold,
+        foreground=arraybridge.convert(foreground, "numpy"),
+        cores=arraybridge.convert(cores, "numpy"),
+        labels=hand("labels", labels, "numpy"),
+        measurements=hand("measurements", measurements, "numpy"),
+        groups=hand("groups", groups, "numpy"),
+    )

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Hand-overs: each goes through ``arraybridge.convert``, and is timed beside what the frameworks offer themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import arraybridge
+import jax.numpy as jnp
+import numpy as np
+import pyclesperanto as cle
+import tensorflow as tf
+import torch
+
+OWN_CALLS: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
+    ("numpy", "pyclesperanto"): ("cle.push(x)", cle.push),
+    ("pyclesperanto", "torch"): ("torch.from_numpy(cle.pull(x))", lambda x: torch.from_numpy(cle.pull(x))),
+    ("torch", "pyclesperanto"): ("cle.push(x.numpy())", lambda x: cle.push(x.numpy())),
+    ("pyclesperanto", "jax"): ("jnp.asarray(cle.pull(x))", lambda x: jnp.asarray(cle.pull(x)).block_until_ready()),
+    ("torch", "jax"): ("jnp.asarray(x.numpy())", lambda x: jnp.asarray(x.numpy()).block_until_ready()),
+    ("numpy", "jax"): ("jnp.asarray(x)", lambda x: jnp.asarray(x).block_until_ready()),
+    ("jax", "tensorflow"): ("tf.constant(np.asarray(x))", lambda x: tf.constant(np.asarray(x))),
+    ("tensorflow", "numpy"): ("x.numpy()", lambda x: x.numpy()),
+    ("jax", "numpy"): ("np.asarray(x)", np.asarray),
+}
+"""What a user writes without arraybridge, for each arrow of the pipeline."""
+
+REPEATS = 3
+"""The frameworks' own calls get that many tries and the best one counts. Ours is the one hand-over that was needed."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """One hand-over as it was done."""
+
+    what: str
+    record: arraybridge.ConversionRecord
+    seconds: float  # the whole call, seen from Python
+    own_call: str
+    own_seconds: float
+
+
+class Crossings:
+    """All hand-overs of a run, in order."""
+
+    def __init__(self) -> None:
+        self.log: list[Crossing] = []
+
+    def hand(self, what: str, array: Any, target: str) -> Any:
+        """Give ``array`` to the framework ``target`` and remember how that went."""
+        with arraybridge.records() as records:
+            start = perf_counter()
+            result = arraybridge.convert(array, target)
+            seconds = perf_counter() - start
+        record = records[-1]
+        text, call = OWN_CALLS[record.source, record.target]
+        self.log.append(Crossing(what, record, seconds, text, min(timed(call, array) for _ in range(REPEATS))))
+        return result
+
+
+def timed(call: Callable[[Any], Any], argument: Any) -> float:
+    """Seconds that one call takes."""
+    start = perf_counter()
+    call(argument)
+    return perf_counter() - start

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""The picture of the demo: input, stages, measured objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+from chain import Result  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.colors import to_rgb  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+# Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
+SMALL, LARGE = "#E69F00", "#56B4E9"
+PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+GROUPS = ((0, "small", SMALL), (1, "large", LARGE))
+
+
+def colours_of_labels(count: int) -> NDArray[np.float64]:
+    """RGB of each label, black for 0."""
+    cycle = [to_rgb(PALETTE[index % len(PALETTE)]) for index in range(count)]
+    return np.array([(0.0, 0.0, 0.0), *cycle])
+
+
+def edges(labels: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Where a label in a plane borders on another one."""
+    result = np.zeros(labels.shape, bool)
+    result[:-1] |= labels[:-1] != labels[1:]
+    result[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    return result
+
+
+def title(axes: Axes, letter: str, what: str, who: str) -> None:
+    """Say what a panel shows and which framework made it."""
+    axes.set_title(f"{letter}  {what}", loc="left", fontsize=10, fontweight="bold", pad=17)
+    axes.text(0, 1.015, who, transform=axes.transAxes, fontsize=8.5, color="0.35", va="bottom")
+
+
+def show_plane(axes: Axes, plane: NDArray[np.generic], **options: object) -> None:
+    """One plane of a volume, without ticks."""
+    axes.imshow(plane, interpolation="nearest", **options)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def scale_bar(axes: Axes, length: int, height: int) -> None:
+    """Draw a bar of `length` voxels; `height` is that of the plane. The file does not say how large a voxel is."""
+    axes.plot([8, 8 + length], [height - 9] * 2, color="white", linewidth=2.5, solid_capstyle="butt")
+    axes.text(8 + length / 2, height - 13, f"{length} voxels", color="white", fontsize=7.5, ha="center", va="bottom")
+
+
+def show_mask(axes: Axes, foreground: NDArray[np.bool_], cores: NDArray[np.uint8]) -> None:
+    """Show the mask in grey and what erosion leaves of it in white."""
+    show_plane(axes, 0.5 * foreground + 0.5 * cores.astype(bool), cmap="gray", vmin=0, vmax=1)
+
+
+def show_labels(axes: Axes, labels: NDArray[np.uint32], count: int) -> None:
+    """Show the objects of a plane, in colours."""
+    rgb = colours_of_labels(count)[labels]
+    rgb[edges(labels)] = 1
+    show_plane(axes, rgb)
+
+
+def show_measured(axes: Axes, image: NDArray[np.float32], result: Result) -> None:
+    """Show all objects: brightest intensities along z, and at each centroid the number of the object."""
+    top = np.percentile(image.max(axis=0), 99.5)
+    show_plane(axes, image.max(axis=0), cmap="gray", vmin=0, vmax=top * 1.4)
+    radii = np.cbrt(result.measurements[:, 0] * 3 / (4 * np.pi))
+    for label, (row, group, radius) in enumerate(zip(result.measurements, result.groups, radii, strict=True), 1):
+        colour, y, x = GROUPS[group][2], row[3], row[4]
+        axes.add_patch(plt.Circle((x, y), radius, fill=False, color=colour, linewidth=1.3))
+        text = axes.text(x, y, str(label), color=colour, fontsize=7.5, ha="center", va="center", fontweight="bold")
+        text.set_bbox({"facecolor": "black", "alpha": 0.55, "pad": 1.2, "linewidth": 0})
+
+
+def show_volumes(axes: Axes, result: Result) -> None:
+    """Draw a histogram of the volumes, in the colours of the groups."""
+    volumes = result.measurements[:, 0] / 1e3
+    parts = [volumes[result.groups == group] for group, _, _ in GROUPS]
+    names = [f"{name} ({len(part)})" for part, (_, name, _) in zip(parts, GROUPS, strict=True)]
+    bins = np.linspace(0, np.ceil(volumes.max() / 5) * 5, 12)
+    axes.hist(parts, bins, stacked=True, color=[SMALL, LARGE], label=names, edgecolor="white", linewidth=0.8)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("volume / 1000 voxels", fontsize=9)
+    axes.set_ylabel("number of nuclei", fontsize=9)
+    axes.tick_params(labelsize=8.5)
+    axes.legend(frameon=False, fontsize=8.5)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def draw(path: Path, image: NDArray[np.float32], result: Result) -> None:
+    """Write the picture. The planes shown lie where most of the mask is."""
+    z = int(result.foreground.sum(axis=(1, 2)).argmax())
+    top = float(np.percentile(image[z], 99.7))
+    figure, panels = plt.subplots(2, 3, figsize=(10.6, 7.5), layout="constrained")
+    a, b, c, d, e, f = panels.ravel()
+
+    title(a, "a", "Input", f"NumPy: plane {z} of {len(image)}, float32")
+    show_plane(a, image[z], cmap="gray", vmin=0, vmax=top)
+    scale_bar(a, 50, image.shape[1])
+    title(b, "b", "Blurred", "pyclesperanto: Gaussian, 3-D, σ = 2 voxels")
+    show_plane(b, result.blurred[z], cmap="gray", vmin=0, vmax=top)
+    title(c, "c", "Mask and its cores", "torch: Otsu's threshold (grey), erosion (white)")
+    show_mask(c, result.foreground[z], result.cores[z])
+    title(d, "d", "Objects", "pyclesperanto: components · JAX: growing back")
+    show_labels(d, result.labels[z], len(result.groups))
+    title(e, "e", "Measured and grouped", "JAX: volume, centroid (all planes) · TensorFlow: k-means")
+    show_measured(e, image, result)
+    title(f, "f", f"Volumes of {len(result.groups)} nuclei", "back in NumPy")
+    f.set_box_aspect(image.shape[1] / image.shape[2])
+    show_volumes(f, result)
+
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,89 @@
+"""Nothing kills the process: each hostile input in a child, for each target; the right answer, or a readable error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from children import Children
+from frameworks import NAMES
+from hostile_cases import CALLS, CASES, NONSENSE, outcome_of
+
+INPUTS = [pytest.param(name, target, id=f"{name}-{target}") for name in CASES for target in NAMES]
+
+
+@pytest.fixture(scope="module")
+def children(request: pytest.FixtureRequest) -> Any:
+    """Starts all cases that were asked for, two at a time; each test waits for its own."""
+    started = Children()
+    for item in request.session.items:
+        start = getattr(getattr(item, "function", None), "start", None)
+        if start is not None and item.module is request.module:
+            start(started, **item.callspec.params)
+    yield started
+    started.close()
+
+
+def in_child(function: str) -> Any:
+    """Says what a test's child runs, so that it can be started ahead."""
+
+    def mark(test: Any) -> Any:
+        test.start = lambda children, **values: children.start("hostile_cases", function, *values.values())
+        return test
+
+    return mark
+
+
+def readable(error: dict[str, str], target: str) -> bool:
+    """Whether a MemoryConversionError says who, whom and why."""
+    names = error["source"] and error["target"] == target and error["source"] in error["text"] and target in error["text"]
+    return bool(names) and len(error["reason"].split()) >= 3
+
+
+@in_child("run_case")
+@pytest.mark.parametrize(("name", "target"), INPUTS)
+def test_hostile_input(children: Children, name: str, target: str) -> None:
+    verdict = children.run("hostile_cases", "run_case", name, target).check()
+    assert not verdict["problems"], "\n".join(verdict["problems"])
+    for error in verdict["errors"].values():
+        assert readable(error, target), error
+    wanted = "error" if verdict.get("not_held") else outcome_of(name, target)
+    if wanted != "either":
+        assert verdict["verdict"] == {"right": "right", "error": "MemoryConversionError"}[wanted], verdict["errors"]
+    if "copy=None" in verdict["errors"]:
+        assert set(verdict["errors"]) >= {"copy=None", "copy=False"}, "copy=False gave what copy=None refused"
+
+
+@in_child("run_nonsense")
+@pytest.mark.parametrize("name", NONSENSE)
+def test_what_is_no_array(children: Children, name: str) -> None:
+    verdict = children.run("hostile_cases", "run_nonsense", name).check()
+    for target in NAMES:
+        assert not verdict[target]["problems"], "\n".join(verdict[target]["problems"])
+        assert verdict[target]["verdict"] == "MemoryConversionError"
+        for error in verdict[target]["errors"].values():
+            assert readable(error, target), error
+    assert verdict["detect_memory_type"] is None
+    assert verdict["describe"] is None
+
+
+@in_child("run_call")
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_that_means_nothing(children: Children, name: str) -> None:
+    ending = children.run("hostile_cases", "run_call", name).check()
+    assert ending["error"], ending["text"]
+    assert len(ending["text"].split()) >= 3, ending
+
+
+def test_a_child_that_dies_is_a_failure() -> None:
+    """The tests above can fail: a signal and a hang are both seen."""
+    children = Children(1)
+    try:
+        with pytest.raises(AssertionError, match="died of SIGABRT"):
+            children.run("os", "abort").check()
+        with pytest.raises(AssertionError, match="did not end in time"):
+            children.run("signal", "pause", timeout=0.5).check()
+        with pytest.raises(AssertionError, match="ended with 1"):
+            children.run("os", "no_such_function").check()
+    finally:
+        children.close()

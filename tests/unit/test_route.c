@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT
+ * Every way of the table: when it makes no sense, when it is refused and why, and which dtype is nearest. */
+#include <check.h>
+
+#include "route.h"
+#include "toy.h"
+
+static ab_bridge *bridge;
+static toy left, right;
+static ab_array_info info;
+static ab__ability take, push;
+static ab__situation at;
+static ab_step why;
+
+static const DLDevice host = {kDLCPU, 0}, ext = {kDLExtDev, 0}, ocl = {kDLOpenCL, 0}, cuda = {kDLCUDA, 0},
+                      pinned = {kDLCUDAHost, 0};
+
+static uint64_t every_dtype(void) { return ~UINT64_C(0); }
+
+static void setup(void) {
+  ck_assert_int_eq(ab_bridge_new(NULL, &bridge, NULL), AB_OK);
+  toy_init(&left, bridge, "left");
+  toy_init(&right, bridge, "right");
+  static _Alignas(64) float data[64];
+  info = (ab_array_info){.struct_size = sizeof info, .dtype = {kDLFloat, 32, 1}, .device = host, .ndim = 2, .data = data};
+  take = push = (ab__ability){.supported = 1, .dtypes = every_dtype(), .stated = {.max_ndim = 8}};
+  take.stated.flags = push.stated.flags = AB_ACCEPTS_EMPTY | AB_ACCEPTS_ZERO_DIM;
+  at = (ab__situation){.source = &left.backend, .target = &right.backend, .info = &info, .itemsize = 4, .bytes = 48,
+                       .dtype = info.dtype, .device = host, .take = &take, .push = &push,
+                       .layout = {.dense_c = 1, .dense = 1, .highest = 48}};
+}
+
+static void teardown(void) {
+  toy_end(&left);
+  toy_end(&right);
+  ab_bridge_free(bridge);
+}
+
+/* The ways that make sense here, as a set of bits. */
+static unsigned sensible(DLDevice from, DLDevice to) {
+  unsigned set = 0;
+  info.device = from;
+  at.device = to;
+  for (unsigned way = 0; way < AB__WAY_COUNT; way++) set |= (unsigned)!ab__way_is_foreign(&at, &ab__ways[way]) << way;
+  return set;
+}
+
+static unsigned open_ways(DLDevice from, DLDevice to) {
+  unsigned set = sensible(from, to);
+  for (unsigned way = 0; way < AB__WAY_COUNT; way++)
+    if (ab__way_refused(&at, &ab__ways[way], NULL)) set &= ~(1u << way);
+  return set;
+}
+
+enum {
+  EXCHANGE = 1 << 0, WRAP = 1 << 1, MAP = 1 << 2, PIVOT = 1 << 3, PIVOT_WRAP = 1 << 4, MAP_PIVOT = 1 << 5,
+  MAP_PIVOT_WRAP = 1 << 6, PUSH = 1 << 7, MAP_PUSH = 1 << 8, TO_HOST = 1 << 9, TO_HOST_WRAP = 1 << 10,
+  TO_HOST_PUSH = 1 << 11
+};
+
+START_TEST(ways_make_sense_by_the_devices_of_both_ends) {
+  ck_assert_uint_eq(sensible(host, host), EXCHANGE | PIVOT | PUSH | TO_HOST | TO_HOST_PUSH);
+  ck_assert_uint_eq(sensible(pinned, host), EXCHANGE | PIVOT | PUSH | TO_HOST | TO_HOST_PUSH);
+  ck_assert_uint_eq(sensible(host, ext), PUSH | TO_HOST_PUSH);
+  ck_assert_uint_eq(sensible(ext, host), TO_HOST | TO_HOST_PUSH);
+  ck_assert_uint_eq(sensible(ext, ext), EXCHANGE | TO_HOST_PUSH);
+  ck_assert_uint_eq(sensible(ext, cuda), TO_HOST_PUSH);
+  ck_assert_uint_eq(sensible(host, ocl), WRAP | PIVOT_WRAP | PUSH | TO_HOST_WRAP | TO_HOST_PUSH);
+  ck_assert_uint_eq(sensible(ocl, host), MAP | MAP_PIVOT | MAP_PUSH | TO_HOST | TO_HOST_PUSH);
+  ck_assert_uint_eq(sensible(ocl, ocl), EXCHANGE | MAP_PIVOT_WRAP | MAP_PUSH | TO_HOST_WRAP | TO_HOST_PUSH);
+  ck_assert_uint_eq(sensible(cuda, ocl), TO_HOST_WRAP | TO_HOST_PUSH);
+}
+END_TEST
+
+START_TEST(cheaper_ways_come_first) {
+  for (unsigned way = 1; way < AB__WAY_COUNT; way++) {
+    ck_assert_uint_ge(ab__ways[way].hold, ab__ways[way - 1].hold);
+    if (ab__ways[way].hold == ab__ways[way - 1].hold && ab__ways[way].hold == AB__HOLD_FIT)
+      ck_assert_uint_ge(ab__ways[way].fetch == AB__FETCH_TO_HOST, ab__ways[way - 1].fetch == AB__FETCH_TO_HOST);
+  }
+}
+END_TEST
+
+START_TEST(fitting_memory_may_go_every_sensible_way) {
+  ck_assert_uint_eq(open_ways(host, host), sensible(host, host));
+  ck_assert_uint_eq(open_ways(ocl, host), sensible(ocl, host));
+  ck_assert_uint_eq(open_ways(host, ocl), sensible(host, ocl));
+  ck_assert_uint_eq(open_ways(ext, ext), sensible(ext, ext));
+}
+END_TEST
+
+START_TEST(missing_slots_close_their_ways) {
+  right.backend.slots.from_dlpack = NULL;
+  ck_assert_uint_eq(open_ways(host, host), PUSH | TO_HOST_PUSH);
+  right.backend.slots.from_host = NULL;
+  ck_assert_uint_eq(open_ways(host, host), 0);
+  right.backend.slots.from_dlpack = toy_from_dlpack;
+  ck_assert_uint_eq(open_ways(host, host), EXCHANGE | PIVOT | TO_HOST);
+  left.backend.slots.to_dlpack = NULL;
+  ck_assert_uint_eq(open_ways(host, host), PIVOT | TO_HOST); /* the described bytes are enough to copy */
+  info.data = NULL;
+  ck_assert_uint_eq(open_ways(host, host), TO_HOST);
+  left.backend.slots.to_host = NULL;
+  ck_assert_uint_eq(open_ways(host, host), 0);
+  at.layout.empty = 1; /* nothing to read */
+  ck_assert_uint_eq(open_ways(host, host), PIVOT);
+}
+END_TEST
+
+START_TEST(an_unshareable_array_is_neither_shared_nor_mapped) {
+  info.flags = AB_INFO_NOT_SHAREABLE;
+  ck_assert_uint_eq(open_ways(host, host), PIVOT | PUSH | TO_HOST | TO_HOST_PUSH);
+  info.data = NULL;
+  ck_assert_uint_eq(open_ways(host, host), TO_HOST | TO_HOST_PUSH);
+  ck_assert_uint_eq(open_ways(ocl, host), TO_HOST | TO_HOST_PUSH);
+}
+END_TEST
+
+START_TEST(without_an_address_the_tensor_may_tell) {
+  info.data = NULL;
+  ck_assert_uint_eq(open_ways(host, host), sensible(host, host));
+}
+END_TEST
+
+START_TEST(each_slot_has_its_own_abilities) {
+  take.supported = 0;
+  ck_assert_uint_eq(open_ways(host, host), PUSH | TO_HOST_PUSH);
+  take.supported = 1;
+  push.supported = 0;
+  ck_assert_uint_eq(open_ways(host, host), EXCHANGE | PIVOT | TO_HOST);
+  push.supported = 1;
+  push.stated.max_ndim = 1;
+  ck_assert_uint_eq(open_ways(host, host), EXCHANGE | PIVOT | TO_HOST);
+  push.stated.max_ndim = 2;
+  push.dtypes = 0;
+  ck_assert_uint_eq(open_ways(host, host), EXCHANGE | PIVOT | TO_HOST);
+}
+END_TEST
+
+START_TEST(copy_never_leaves_the_ways_that_share) {
+  at.copy = AB_COPY_NEVER;
+  ck_assert_uint_eq(open_ways(host, host), EXCHANGE);
+  ck_assert_uint_eq(open_ways(ocl, host), MAP);
+  ck_assert_uint_eq(open_ways(host, ocl), WRAP);
+  at.layout.dense_c = 0;
+  take.stated.layout = AB_LAYOUT_C;
+  ck_assert_uint_eq(open_ways(host, host), 0);
+}
+END_TEST
+
+START_TEST(copy_always_closes_them) {
+  at.copy = AB_COPY_ALWAYS;
+  ck_assert_uint_eq(open_ways(host, host), PIVOT | PUSH | TO_HOST | TO_HOST_PUSH);
+  ck_assert_uint_eq(open_ways(ext, ext), TO_HOST_PUSH);
+}
+END_TEST
+
+START_TEST(memory_of_another_device_is_not_exchanged) {
+  const DLDevice ext1 = {kDLExtDev, 1}, host1 = {kDLCPU, 1};
+  ck_assert_uint_eq(open_ways(ext1, ext), TO_HOST_PUSH);
+  ck_assert_uint_eq(open_ways(host1, host), sensible(host, host)); /* host memory is host memory */
+}
+END_TEST
+
+START_TEST(a_copy_is_no_more_aligned_than_an_allocation) {
+  take.stated.alignment = 64;
+  ck_assert_uint_eq(open_ways(host, host), sensible(host, host));
+  take.stated.alignment = 128;
+  ck_assert_uint_eq(open_ways(host, host) & ~(unsigned)EXCHANGE, PUSH | TO_HOST_PUSH);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ one reason after the other */
+
+static void expect_share(const char *words) {
+  why.reason[0] = '\0';
+  const int refused = ab__share_refused(&at, info.data, &at.layout, &why);
+  ck_assert_int_eq(ab__share_refused(&at, info.data, &at.layout, NULL), refused);
+  ck_assert_int_eq(refused, words != NULL);
+  ck_assert_msg(words == NULL || strstr(why.reason, words), "%s", why.reason);
+}
+
+START_TEST(layouts_are_refused_as_they_are_named) {
+  const struct {
+    uint32_t wanted;
+    ab__layout has;
+    const char *words;
+  } rows[] = {
+      {AB_LAYOUT_ANY, {.negative = 1}, NULL},
+      {AB_LAYOUT_ANY, {.fractional = 1}, "whole numbers"},
+      {AB_LAYOUT_ANY, {.fractional = 1, .empty = 1}, NULL},
+      {AB_LAYOUT_NON_NEGATIVE, {.negative = 1}, "no negative"},
+      {AB_LAYOUT_NON_NEGATIVE, {.dense = 0}, NULL},
+      {AB_LAYOUT_PERMUTED_COMPACT, {.dense = 1}, NULL},
+      {AB_LAYOUT_PERMUTED_COMPACT, {.dense = 0}, "any order of axes"},
+      {AB_LAYOUT_C, {.dense = 1}, "C-contiguous"},
+      {AB_LAYOUT_C, {.dense_c = 1, .dense = 1}, NULL},
+      {AB_LAYOUT_C, {.empty = 1}, NULL},
+  };
+  for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
+    take.stated.layout = rows[row].wanted;
+    at.layout = rows[row].has;
+    expect_share(rows[row].words);
+  }
+}
+END_TEST
+
+START_TEST(rules_are_refused_by_mutability) {
+  const struct {
+    uint32_t mutability, flags, carries;
+    const char *words;
+  } rows[] = {
+      {AB_MUTABLE, 0, 0, NULL},
+      {AB_MUTABLE, AB_CONVERT_COPY_MUTABLE, 0, "mutable=\"copy\""},
+      {AB_MUTABLE, AB_CONVERT_COPY_IMMUTABLE, 0, NULL},
+      {AB_IMMUTABLE, 0, 0, NULL},
+      {AB_IMMUTABLE, AB_CONVERT_COPY_MUTABLE, 0, NULL},
+      {AB_IMMUTABLE, AB_CONVERT_COPY_IMMUTABLE, AB_CARRIES_READ_ONLY, "immutable=\"copy\""},
+      {AB_READ_ONLY, 0, 0, "read-only"},
+      {AB_READ_ONLY, 0, AB_CARRIES_READ_ONLY, NULL},
+      {AB_READ_ONLY, AB_CONVERT_COPY_IMMUTABLE, AB_CARRIES_READ_ONLY, "immutable=\"copy\""},
+      {3, 0, 0, "read-only"},
+  };
+  for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
+    info.mutability = rows[row].mutability;
+    at.flags = rows[row].flags;
+    take.stated.flags = rows[row].carries;
+    expect_share(rows[row].words);
+  }
+}
+END_TEST
+
+START_TEST(addresses_are_refused_by_alignment) {
+  static _Alignas(64) char memory[128];
+  for (unsigned off = 0; off < 64; off++)
+    for (uint32_t alignment = 1; alignment <= 64; alignment *= 2) {
+      info.data = memory + off;
+      take.stated.alignment = alignment;
+      expect_share(off % alignment != 0 ? "past a multiple" : NULL);
+    }
+  at.bytes = 0; /* the address of nothing does not matter */
+  expect_share(NULL);
+}
+END_TEST
+
+START_TEST(dtype_and_byte_order_are_refused) {
+  at.dtype = (DLDataType){kDLFloat, 64, 1};
+  expect_share("from float32 to float64");
+  at.dtype = (DLDataType){kDLInt, 32, 1};
+  expect_share("from float32 to int32");
+  at.dtype = info.dtype;
+  info.flags = AB_INFO_BYTE_SWAPPED;
+  expect_share("byte order");
+}
+END_TEST
+
+static void expect_ability(const char *words) {
+  why.reason[0] = '\0';
+  ck_assert_int_eq(ab__ability_refuses(&at, &take, &why), words != NULL);
+  ck_assert_int_eq(ab__ability_refuses(&at, &take, NULL), words != NULL);
+  ck_assert_msg(words == NULL || strstr(why.reason, words), "%s", why.reason);
+}
+
+START_TEST(abilities_refuse_by_dtype_shape_and_size) {
+  expect_ability(NULL);
+  take.dtypes = 0;
+  expect_ability("float32 does not exist in right");
+  take.dtypes = every_dtype();
+  take.stated.max_ndim = 1;
+  expect_ability("2 dimensions; right holds 1");
+  take.stated.max_ndim = 2;
+  take.stated.max_bytes = 47;
+  expect_ability("48 bytes");
+  take.stated.max_bytes = 48;
+  expect_ability(NULL);
+  take.stated.flags = 0;
+  at.layout.empty = 1;
+  expect_ability("without elements");
+  at.layout.empty = 0;
+  info.ndim = 0;
+  expect_ability("0-d");
+  take.supported = 0;
+  expect_ability("nothing there");
+}
+END_TEST
+
+/* ------------------------------------------------------------------ nearest dtype */
+
+static const char *nearest(const char *from, const char *const *have, ab_casting casting) {
+  static DLDataType dtypes[8];
+  DLDataType dtype = {0, 0, 0};
+  ab__ability ability = {.supported = 1, .stated = {.dtypes = dtypes}};
+  ck_assert_int_eq(ab_dtype_parse(from, &dtype, NULL), AB_OK);
+  while (have[ability.stated.dtype_count] != NULL) {
+    ck_assert_int_eq(ab_dtype_parse(have[ability.stated.dtype_count], &dtypes[ability.stated.dtype_count], NULL), AB_OK);
+    ability.stated.dtype_count++;
+  }
+  const DLDataType found = ab__nearest_dtype(&ability, dtype, casting);
+  return found.bits != 0 ? ab_dtype_name(found) : "";
+}
+#define NEAREST(from, casting, ...) nearest((from), (const char *const[]){__VA_ARGS__, NULL}, (casting))
+
+START_TEST(the_nearest_dtype_is_of_the_same_kind_and_loses_least) {
+  const ab_casting same_kind = AB_CASTING_SAME_KIND, safe = AB_CASTING_SAFE;
+  ck_assert_str_eq(NEAREST("float64", same_kind, "float16", "float32", "complex128"), "float32");
+  ck_assert_str_eq(NEAREST("float64", safe, "float16", "float32", "complex128"), "complex128");
+  ck_assert_str_eq(NEAREST("float16", same_kind, "complex128", "float64", "float32"), "float32");
+  ck_assert_str_eq(NEAREST("bfloat16", same_kind, "complex128", "float64", "float32", "float16"), "float32");
+  ck_assert_str_eq(NEAREST("int8", safe, "int64", "int32", "float64"), "int32");
+  ck_assert_str_eq(NEAREST("int8", safe, "complex64", "float32"), "float32");
+  ck_assert_str_eq(NEAREST("int64", same_kind, "float64", "int32", "int16"), "int32");
+  ck_assert_str_eq(NEAREST("uint64", safe, "int64", "uint32"), "");
+  ck_assert_str_eq(NEAREST("bool", safe, "float32", "uint8", "int64"), "uint8");
+  ck_assert_str_eq(NEAREST("complex128", same_kind, "float64", "complex64"), "complex64");
+  ck_assert_str_eq(NEAREST("complex64", same_kind, "float64", "float32"), "");
+  ck_assert_str_eq(NEAREST("float32", AB_CASTING_NO, "float64"), "");
+}
+END_TEST
+
+#define ADD(test) tcase_add_test(tests, test)
+
+int main(void) {
+  Suite *suite = suite_create("route");
+  TCase *tests = tcase_create("route");
+  tcase_add_checked_fixture(tests, setup, teardown);
+  ADD(ways_make_sense_by_the_devices_of_both_ends);
+  ADD(cheaper_ways_come_first);
+  ADD(fitting_memory_may_go_every_sensible_way);
+  ADD(missing_slots_close_their_ways);
+  ADD(an_unshareable_array_is_neither_shared_nor_mapped);
+  ADD(without_an_address_the_tensor_may_tell);
+  ADD(each_slot_has_its_own_abilities);
+  ADD(copy_never_leaves_the_ways_that_share);
+  ADD(copy_always_closes_them);
+  ADD(memory_of_another_device_is_not_exchanged);
+  ADD(a_copy_is_no_more_aligned_than_an_allocation);
+  ADD(layouts_are_refused_as_they_are_named);
+  ADD(rules_are_refused_by_mutability);
+  ADD(addresses_are_refused_by_alignment);
+  ADD(dtype_and_byte_order_are_refused);
+  ADD(abilities_refuse_by_dtype_shape_and_size);
+  ADD(the_nearest_dtype_is_of_the_same_kind_and_loses_least);
+  suite_add_tcase(suite, tests);
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_ENV);
+  const int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed != 0;
+}
