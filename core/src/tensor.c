@@ -240,11 +240,12 @@ static int holds_address(DLDevice device) {
 /* The stride of an axis that nobody steps along means nothing, and may be any number: it becomes what it would be in a
  * C-contiguous array, so that no arithmetic on it overflows and no framework stumbles over it. */
 static void settle_strides(DLTensor *t, int empty) {
+  const int64_t limit = INT64_MAX / 16; /* of the largest elements */
   int64_t step = 1;
   for (int32_t axis = t->ndim - 1; axis >= 0; axis--) {
     if (empty || t->shape[axis] == 1) t->strides[axis] = step;
     const int64_t extent = t->shape[axis] > 1 ? t->shape[axis] : 1;
-    if (__builtin_mul_overflow(t->strides[axis], extent, &step)) step = 1;
+    if (__builtin_mul_overflow(t->strides[axis], extent, &step) || step > limit || step < -limit) step = 1;
   }
 }
 

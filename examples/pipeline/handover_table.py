@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from rich.table import Table
 from stages import COLUMNS
 
 NAMES = {"numpy": "NumPy", "jax": "JAX", "tensorflow": "TensorFlow"}
-PACKAGES = ("arraybridge", "numpy", "pyclesperanto", "torch", "jax", "tensorflow-cpu")
+PACKAGES = ("arraybridge", "numpy", "pyclesperanto", "torch", "jax", "tensorflow", "tensorflow-cpu")
 GROUPS = ("small", "large")
 
 
@@ -79,9 +79,17 @@ def footnotes(crossings: list[Crossing]) -> list[str]:
         f"Times: ours is the one call that the pipeline made; theirs is the best of {REPEATS} in the same run. Kernels "
         "have ended before a hand-over starts, and each arrow was used once before on a small part of the image.",
         f"Machine: {processor()}, {cores} cores, {platform.system()}, Python {platform.python_version()}; "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+        + ", ".join(filter(None, map(name_and_version, PACKAGES)))
         + ".",
     ]
+
+
+def name_and_version(package: str) -> str:
+    """``numpy 2.4.6``; empty for one that is not installed under that name (tensorflow has several)."""
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return ""
 
 
 def processor() -> str:

@@ -11,7 +11,9 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow and XLA write about their build otherwise
+# TensorFlow and XLA write about their build otherwise; the line on oneDNN comes at any log level (TensorFlow 2.21).
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import arraybridge
 from rich.console import Console

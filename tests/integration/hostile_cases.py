@@ -139,6 +139,19 @@ def run_case(name: str, target: str) -> dict[str, Any]:
     return verdict
 
 
+ALONE = {"numpy_huge_broadcast"}
+"""Cases that change their process for good: each direction in a child of its own."""
+
+
+def run_everywhere(name: str) -> dict[str, dict[str, Any]]:
+    """One case in all directions; the last name that was written is the one that died."""
+    verdicts = {}
+    for target in NAMES:
+        print(f"{name} -> {target}", flush=True)
+        verdicts[target] = run_case(name, target)
+    return verdicts
+
+
 def floats(*shape: int) -> Array:
     return random_array("float32", shape)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from children import Children
 from frameworks import NAMES
-from hostile_cases import CALLS, CASES, NONSENSE, outcome_of
+from hostile_cases import ALONE, CALLS, CASES, NONSENSE, outcome_of
 
 INPUTS = [pytest.param(name, target, id=f"{name}-{target}") for name in CASES for target in NAMES]
 
@@ -17,21 +18,40 @@ def children(request: pytest.FixtureRequest) -> Any:
     """Starts all cases that were asked for, two at a time; each test waits for its own."""
     started = Children()
     for item in request.session.items:
-        start = getattr(getattr(item, "function", None), "start", None)
-        if start is not None and item.module is request.module:
-            start(started, **item.callspec.params)
+        if item.function in CHILD_OF:
+            started.start("hostile_cases", *CHILD_OF[item.function](**item.callspec.params))
     yield started
     started.close()
 
 
-def in_child(function: str) -> Any:
-    """Says what a test's child runs, so that it can be started ahead."""
+CHILD_OF: dict[Any, Callable[..., tuple[str, ...]]] = {}
+"""What the child of each test runs."""
 
+
+def in_child(call: Callable[..., tuple[str, ...]]) -> Callable[[Any], Any]:
     def mark(test: Any) -> Any:
-        test.start = lambda children, **values: children.start("hostile_cases", function, *values.values())
+        CHILD_OF[test] = call
         return test
 
     return mark
+
+
+def directions_of(name: str, target: str) -> tuple[str, ...]:
+    return ("run_case", name, target) if name in ALONE else ("run_everywhere", name)
+
+
+def verdict_of(children: Children, name: str, target: str) -> dict[str, Any]:
+    """All directions share one child; if it dies, each is tried in its own, so that the guilty one is named."""
+    call = directions_of(name, target)
+    outcome = children.run("hostile_cases", *call)
+    if call[0] == "run_case":
+        return outcome.check()  # type: ignore[no-any-return]
+    if outcome.status == 0:
+        return outcome.check()[target]  # type: ignore[no-any-return]
+    alone = {each: children.run("hostile_cases", "run_case", name, each) for each in NAMES}
+    if all(each.status == 0 for each in alone.values()):
+        outcome.check()
+    return alone[target].check()  # type: ignore[no-any-return]
 
 
 def readable(error: dict[str, str], target: str) -> bool:
@@ -40,10 +60,10 @@ def readable(error: dict[str, str], target: str) -> bool:
     return bool(names) and len(error["reason"].split()) >= 3
 
 
-@in_child("run_case")
+@in_child(directions_of)
 @pytest.mark.parametrize(("name", "target"), INPUTS)
 def test_hostile_input(children: Children, name: str, target: str) -> None:
-    verdict = children.run("hostile_cases", "run_case", name, target).check()
+    verdict = verdict_of(children, name, target)
     assert not verdict["problems"], "\n".join(verdict["problems"])
     for error in verdict["errors"].values():
         assert readable(error, target), error
@@ -54,7 +74,7 @@ def test_hostile_input(children: Children, name: str, target: str) -> None:
         assert set(verdict["errors"]) >= {"copy=None", "copy=False"}, "copy=False gave what copy=None refused"
 
 
-@in_child("run_nonsense")
+@in_child(lambda name: ("run_nonsense", name))
 @pytest.mark.parametrize("name", NONSENSE)
 def test_what_is_no_array(children: Children, name: str) -> None:
     verdict = children.run("hostile_cases", "run_nonsense", name).check()
@@ -67,7 +87,7 @@ def test_what_is_no_array(children: Children, name: str) -> None:
     assert verdict["describe"] is None
 
 
-@in_child("run_call")
+@in_child(lambda name: ("run_call", name))
 @pytest.mark.parametrize("name", CALLS)
 def test_a_call_that_means_nothing(children: Children, name: str) -> None:
     ending = children.run("hostile_cases", "run_call", name).check()

@@ -463,11 +463,12 @@ START_TEST(one_backend_that_needs_the_lock_is_enough) {
 }
 END_TEST
 
+static void *volatile kept[4]; /* for LeakSanitizer to find: the leaks are on purpose */
+
 START_TEST(after_the_end_nothing_is_released_through_the_runtime) {
   left.drops_need_lock = 1;
   toy_array *source = square(0);
   ab_array one = converted(source), two = converted(source), three = converted(source);
-  static void *volatile kept[4]; /* for LeakSanitizer to find: the leaks are on purpose */
   kept[0] = source;
   kept[1] = ((toy_array *)two.object)->memory;
   kept[2] = two.object;

@@ -127,19 +127,17 @@ def _judge_started(backend: dict[str, Any], outcome: Outcome) -> Finding:
         )
     devices = ", ".join(device["device"] for device in answer["devices"]) or "no device"
     text = f"{answer['version']}: starts in {answer['seconds']:.1f} s; {devices}"
-    return _with_detail("ok", backend, text)
-
-
-def _with_detail(severity: Severity, backend: dict[str, Any], text: str) -> Finding:
-    """A finding that carries what the plugin itself has to say about its framework."""
     detail = backend["detail"]
-    return Finding("frameworks", "note" if detail else severity, backend["name"], f"{text}; {detail}".rstrip("; "))
+    return Finding("frameworks", "note" if detail else "ok", name, f"{text}; {detail}" if detail else text)
 
 
 def _judge_resting(backend: dict[str, Any]) -> Finding:
     """A framework that nobody tried to start."""
     if backend["installed"]:
-        return _with_detail("ok", backend, f"{backend['framework_version']}: installed, not started")
+        version = backend["framework_version"]
+        if backend["detail"]:
+            return Finding("frameworks", "note", backend["name"], f"{version}: {backend['detail']}")
+        return Finding("frameworks", "ok", backend["name"], f"{version}: installed, not started")
     advice = f"to use it: {INSTALL[backend['name']]}" if backend["name"] in INSTALL else ""
     return Finding("frameworks", "ok", backend["name"], backend["detail"] or "not installed", advice)
 

@@ -56,18 +56,11 @@ def _folders_of(module: str) -> list[str]:
 
 def _candidates(folder: str) -> Iterator[str]:
     """Where wheels keep their libraries: in the package, one level below, or beside it in ``<package>.libs``."""
-    from glob import glob
+    from glob import escape, glob
 
-    package, beside = glob_safe(folder), glob_safe(os.path.dirname(folder))
+    package, beside = escape(folder), escape(os.path.dirname(folder))
     for pattern in (f"{package}/lib*omp*.so*", f"{package}/*/lib*omp*.so*", f"{beside}/*.libs/lib*omp*.so*"):
         yield from glob(pattern)
-
-
-def glob_safe(path: str) -> str:
-    """``path`` with what ``glob`` would understand escaped."""
-    from glob import escape
-
-    return escape(path)
 
 
 def shipped_openmp(modules: Iterable[str]) -> list[str]:
