@@ -39,8 +39,9 @@ def partners(labels: NDArray[np.uint32], reference: NDArray[np.int32]) -> NDArra
 def compare(ours: Result, reference: Result) -> list[Check]:
     """Compare all that was computed. The frameworks calculate in float32, the reference in float64."""
     scale = float(np.ptp(reference.blurred))
+    blur_error = float(np.abs(ours.blurred - reference.blurred).max())
     checks = [
-        Check("blurred image, largest difference / range", np.abs(ours.blurred - reference.blurred).max() / scale, 1e-6),
+        Check("blurred image, largest difference / range", blur_error / scale, 1e-6),
         Check("threshold, difference / range", abs(ours.threshold - reference.threshold) / scale, 1e-6),
         Check("mask, voxels that differ", 100 * np.mean(ours.foreground != reference.foreground), 0.001, "%"),
         Check("objects, difference in number", abs(len(ours.groups) - len(reference.groups)), 0),

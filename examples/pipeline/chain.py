@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The pipeline: six frameworks' worth of steps, every arrow between them an ``arraybridge.convert``."""
+"""The pipeline: five frameworks, every arrow between them an ``arraybridge.convert``."""
 
 from __future__ import annotations
 
@@ -42,16 +42,18 @@ def run(image: NDArray[np.float32], crossings: Crossings, say: Callable[[str], N
     blurred = stages.blur(hand("image", image, "pyclesperanto"))
 
     say(STEPS[1])
-    blurred = hand("blurred image", blurred, "torch")
+    blurred = hand("blurred", blurred, "torch")
     foreground, cores, threshold = stages.segment(blurred)
 
     say(STEPS[2])
-    core_labels = stages.label(hand("eroded mask", cores, "pyclesperanto"))
+    core_labels = stages.label(hand("cores", cores, "pyclesperanto"))
 
     say(STEPS[3])
-    core_labels = hand("labels of cores", core_labels, "jax")
-    labels = stages.grow(core_labels, hand("mask", foreground, "jax"))
-    measurements = stages.measure(labels, hand("image", image, "jax"), int(labels.max())).block_until_ready()
+    # All hand-overs first: JAX computes behind one's back, and a hand-over would have to wait for that.
+    core_labels = hand("core labels", core_labels, "jax")
+    foreground_here, image_here = hand("mask", foreground, "jax"), hand("image", image, "jax")
+    labels = stages.grow(core_labels, foreground_here)
+    measurements = stages.measure(labels, image_here, int(labels.max())).block_until_ready()
 
     say(STEPS[4])
     groups = stages.group(hand("measurements", measurements, "tensorflow"))

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -28,8 +29,8 @@ OWN_CALLS: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
 }
 """What a user writes without arraybridge, for each arrow of the pipeline."""
 
-REPEATS = 3
-"""The frameworks' own calls get that many tries and the best one counts. Ours is the one hand-over that was needed."""
+RUNS = 3
+"""How often the pipeline runs for the times: frameworks keep what they have converted, so each run makes new arrays."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,20 @@ class Crossings:
             seconds = perf_counter() - start
         record = records[-1]
         text, call = OWN_CALLS[record.source, record.target]
-        self.log.append(Crossing(what, record, seconds, text, min(timed(call, array) for _ in range(REPEATS))))
+        self.log.append(Crossing(what, record, seconds, text, timed(call, array)))
         return result
+
+
+def medians(runs: list[Crossings]) -> list[Crossing]:
+    """Give the hand-overs of the last run, with the median times of all runs."""
+    return [
+        replace(
+            same[-1],
+            seconds=median(each.seconds for each in same),
+            own_seconds=median(each.own_seconds for each in same),
+        )
+        for same in zip(*(run.log for run in runs), strict=True)
+    ]
 
 
 def timed(call: Callable[[Any], Any], argument: Any) -> float:

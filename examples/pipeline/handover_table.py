@@ -12,14 +12,17 @@ from pathlib import Path
 import numpy as np
 from agreement import Check
 from chain import Result
-from crossing import REPEATS, Crossing
+from crossing import RUNS, Crossing
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from stages import COLUMNS
 
 NAMES = {"numpy": "NumPy", "jax": "JAX", "tensorflow": "TensorFlow"}
 PACKAGES = ("arraybridge", "numpy", "pyclesperanto", "torch", "jax", "tensorflow", "tensorflow-cpu")
+UNITS = ("volume_voxels", "mean_intensity", "centroid_z", "centroid_y", "centroid_x")
 GROUPS = ("small", "large")
+WIDE = 126
+"""Characters in a line that the whole table needs."""
 
 
 def shown_size(count: int) -> str:
@@ -32,52 +35,64 @@ def shown_size(count: int) -> str:
 
 def shown_time(seconds: float) -> str:
     """A time in milliseconds, or in microseconds below one."""
-    return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} µs"
+    return f"{seconds * 1e3:.1f} ms" if seconds < 0.1 else f"{seconds * 1e3:.0f} ms"
 
 
-def handovers(crossings: list[Crossing]) -> Table:
-    """One line a hand-over."""
-    table = Table(title="Hand-overs", title_justify="left", title_style="bold", pad_edge=False)
-    for heading in ("", "array", "from", "to"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("arraybridge", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("the frameworks' own call")
-    table.add_column("time", justify="right", no_wrap=True)
-    for number, crossing in enumerate(crossings, 1):
+def handovers(crossings: list[Crossing], *, wide: bool) -> Table:
+    """One line a hand-over; a wide table has the sizes and the calls that ours is compared with, too."""
+    gap = (0, 1, 0, 0) if wide else 0
+    table = Table(title="Hand-overs", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=gap)
+    table.add_column("array", no_wrap=True)
+    table.add_column("from → to", no_wrap=True)
+    table.add_column("route", no_wrap=True)
+    table.add_column("copied", justify="right", no_wrap=True)
+    table.add_column("ours", justify="right", no_wrap=True)
+    table.add_column("theirs", justify="right", no_wrap=True)
+    if wide:
+        table.add_column("size", justify="right", no_wrap=True)
+        table.add_column("theirs is", no_wrap=True)
+    for crossing in crossings:
         record = crossing.record
-        table.add_row(
-            str(number),
+        cells = (
             crossing.what,
-            NAMES.get(record.source, record.source),
-            NAMES.get(record.target, record.target),
-            shown_size(record.bytes),
-            "shared" if record.bytes_copied == 0 else f"{shown_size(record.bytes_copied)} copied",
+            f"{NAMES.get(record.source, record.source)} → {NAMES.get(record.target, record.target)}",
+            record.mechanism,
+            shown_size(record.bytes_copied),
             shown_time(crossing.seconds),
-            crossing.own_call,
             shown_time(crossing.own_seconds),
         )
-    total, own = sum(each.seconds for each in crossings), sum(each.own_seconds for each in crossings)
-    copied = sum(each.record.bytes_copied for each in crossings)
-    size = sum(each.record.bytes for each in crossings)
+        table.add_row(*cells, *((shown_size(record.bytes), crossing.own_call) if wide else ()))
+    copied, size, ours, theirs = totals(crossings)
     table.add_section()
-    table.add_row("", "together", "", "", shown_size(size), f"{shown_size(copied)} copied", shown_time(total), "", shown_time(own))
+    cells = ("together", "", "", shown_size(copied), shown_time(ours), shown_time(theirs))
+    table.add_row(*cells, *((shown_size(size), "") if wide else ()))
     return table
+
+
+def totals(crossings: list[Crossing]) -> tuple[int, int, float, float]:
+    """Bytes copied, bytes in all, seconds of ours, seconds of the frameworks' own calls."""
+    return (
+        sum(each.record.bytes_copied for each in crossings),
+        sum(each.record.bytes for each in crossings),
+        sum(each.seconds for each in crossings),
+        sum(each.own_seconds for each in crossings),
+    )
 
 
 def footnotes(crossings: list[Crossing]) -> list[str]:
     """Why something was copied, and how it was measured."""
     notes = [
-        f"{number}: copied because {'; '.join(reason for _, reason in each.record.declined if reason)}."
-        for number, each in enumerate(crossings, 1)
+        f"{each.what} → {each.record.target}: copied because {'; '.join(reason for _, reason in each.record.declined)}."
+        for each in crossings
         if each.record.bytes_copied and each.record.declined
     ]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
         *notes,
-        f"Times: ours is the one call that the pipeline made; theirs is the best of {REPEATS} in the same run. Kernels "
-        "have ended before a hand-over starts, and each arrow was used once before on a small part of the image.",
+        f"Times: medians of {RUNS} runs of the pipeline; in each, ours was called first and then the frameworks' own. "
+        "Kernels have ended before a hand-over starts, and a run on a small part of the image has started everything.",
         f"Machine: {processor()}, {cores} cores, {platform.system()}, Python {platform.python_version()}; "
         + ", ".join(filter(None, map(name_and_version, PACKAGES)))
         + ".",
@@ -104,7 +119,8 @@ def processor() -> str:
 
 def agreement(checks: list[Check]) -> Table:
     """One line a check."""
-    table = Table(title="The same in NumPy and SciPy", title_justify="left", title_style="bold", pad_edge=False)
+    title = "The same in NumPy and SciPy"
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("compared", no_wrap=True)
     table.add_column("found", justify="right")
     table.add_column("allowed", justify="right")
@@ -124,12 +140,12 @@ def agreement(checks: list[Check]) -> Table:
 def write_text(path: Path, crossings: list[Crossing], checks: list[Check]) -> None:
     """Write both tables as plain text."""
     with path.open("w", encoding="utf-8") as file:
-        show(Console(file=file, width=140, color_system=None), crossings, checks)
+        show(Console(file=file, width=WIDE, color_system=None), crossings, checks)
 
 
 def show(console: Console, crossings: list[Crossing], checks: list[Check]) -> None:
     """Print both tables."""
-    console.print(handovers(crossings))
+    console.print(handovers(crossings, wide=console.width >= WIDE))
     for note in footnotes(crossings):
         console.print(note, highlight=False)
     console.print()
@@ -140,6 +156,6 @@ def write_measurements(path: Path, result: Result) -> None:
     """Write one line an object: lengths in voxels, intensities in the units of the image."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["label", "volume_voxels", "mean_intensity", *(f"centroid_{axis}" for axis in COLUMNS[2:]), "group"])
+        writer.writerow(["label", *UNITS, "group"])
         for label, (row, group) in enumerate(zip(result.measurements, result.groups, strict=True), 1):
             writer.writerow([label, int(row[0]), *np.round(row[1:].astype(float), 2).tolist(), GROUPS[group]])

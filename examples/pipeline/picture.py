@@ -9,16 +9,17 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-from chain import Result  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.colors import to_rgb  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
+from chain import Result
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from numpy.typing import NDArray
 
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
 SMALL, LARGE = "#E69F00", "#56B4E9"
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+SIZE, DPI = (10.5, 7.75), 130
 GROUPS = ((0, "small", SMALL), (1, "large", LARGE))
 
 
@@ -70,15 +71,18 @@ def show_labels(axes: Axes, labels: NDArray[np.uint32], count: int) -> None:
 
 
 def show_measured(axes: Axes, image: NDArray[np.float32], result: Result) -> None:
-    """Show all objects: brightest intensities along z, and at each centroid the number of the object."""
-    top = np.percentile(image.max(axis=0), 99.5)
-    show_plane(axes, image.max(axis=0), cmap="gray", vmin=0, vmax=top * 1.4)
-    radii = np.cbrt(result.measurements[:, 0] * 3 / (4 * np.pi))
-    for label, (row, group, radius) in enumerate(zip(result.measurements, result.groups, radii, strict=True), 1):
+    """Show all objects: brightest intensities along z, the outline of each object, its number at its centroid."""
+    projection = image.max(axis=0)
+    show_plane(axes, projection, cmap="gray", vmin=0, vmax=float(np.percentile(projection, 98)))
+    for label, (row, group) in enumerate(zip(result.measurements, result.groups, strict=True), 1):
         colour, y, x = GROUPS[group][2], row[3], row[4]
-        axes.add_patch(plt.Circle((x, y), radius, fill=False, color=colour, linewidth=1.3))
+        shadow = np.pad((result.labels == label).any(axis=0), 1).astype(float)
+        rows, columns = (np.arange(-1, size - 1) for size in shadow.shape)
+        axes.contour(columns, rows, shadow, [0.5], colors=colour, linewidths=1.2)
         text = axes.text(x, y, str(label), color=colour, fontsize=7.5, ha="center", va="center", fontweight="bold")
-        text.set_bbox({"facecolor": "black", "alpha": 0.55, "pad": 1.2, "linewidth": 0})
+        text.set_bbox({"facecolor": "black", "alpha": 0.6, "pad": 1.2, "linewidth": 0})
+    axes.set_xlim(-0.5, projection.shape[1] - 0.5)
+    axes.set_ylim(projection.shape[0] - 0.5, -0.5)
 
 
 def show_volumes(axes: Axes, result: Result) -> None:
@@ -86,23 +90,31 @@ def show_volumes(axes: Axes, result: Result) -> None:
     volumes = result.measurements[:, 0] / 1e3
     parts = [volumes[result.groups == group] for group, _, _ in GROUPS]
     names = [f"{name} ({len(part)})" for part, (_, name, _) in zip(parts, GROUPS, strict=True)]
-    bins = np.linspace(0, np.ceil(volumes.max() / 5) * 5, 12)
+    bins = np.arange(0, volumes.max() + 5, 5)
     axes.hist(parts, bins, stacked=True, color=[SMALL, LARGE], label=names, edgecolor="white", linewidth=0.8)
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("volume / 1000 voxels", fontsize=9)
-    axes.set_ylabel("number of nuclei", fontsize=9)
+    axes.set_ylabel("number of objects", fontsize=9)
     axes.tick_params(labelsize=8.5)
     axes.legend(frameon=False, fontsize=8.5)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
 
+def places() -> list[tuple[float, float, float, float]]:
+    """Left, bottom, width and height of the panels; the last one leaves room for its axis."""
+    columns, rows, width, height = (0.012, 0.345, 0.678), (0.52, 0.025), 0.31, 0.31 * SIZE[0] / SIZE[1]
+    panels = [(left, bottom, width, height) for bottom in rows for left in columns]
+    left, bottom, width, height = panels.pop()
+    return [*panels, (left + 0.04, bottom + 0.035, width - 0.04, height - 0.035)]
+
+
 def draw(path: Path, image: NDArray[np.float32], result: Result) -> None:
     """Write the picture. The planes shown lie where most of the mask is."""
     z = int(result.foreground.sum(axis=(1, 2)).argmax())
     top = float(np.percentile(image[z], 99.7))
-    figure, panels = plt.subplots(2, 3, figsize=(10.6, 7.5), layout="constrained")
-    a, b, c, d, e, f = panels.ravel()
+    figure = plt.figure(figsize=SIZE)
+    a, b, c, d, e, f = (figure.add_axes(place) for place in places())
 
     title(a, "a", "Input", f"NumPy: plane {z} of {len(image)}, float32")
     show_plane(a, image[z], cmap="gray", vmin=0, vmax=top)
@@ -115,9 +127,8 @@ def draw(path: Path, image: NDArray[np.float32], result: Result) -> None:
     show_labels(d, result.labels[z], len(result.groups))
     title(e, "e", "Measured and grouped", "JAX: volume, centroid (all planes) · TensorFlow: k-means")
     show_measured(e, image, result)
-    title(f, "f", f"Volumes of {len(result.groups)} nuclei", "back in NumPy")
-    f.set_box_aspect(image.shape[1] / image.shape[2])
+    title(f, "f", f"Volumes of {len(result.groups)} objects", "back in NumPy")
     show_volumes(f, result)
 
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=DPI, pil_kwargs={"optimize": True})
     plt.close(figure)

@@ -21,8 +21,8 @@ SIGMA = 2.0
 """Of the Gaussian. pyclesperanto cuts it off at 4 sigma and repeats the edge voxel outside the image."""
 EROSION = 13
 """Edge of the cube that parts touching nuclei, voxels."""
-GROWTH = 10
-"""How far an eroded nucleus may grow back, voxels; more than half of EROSION, since corners need longer."""
+GROWTH = 20
+"""How far what erosion left may grow back, voxels; more than half of EROSION, since dents need longer."""
 BINS = 256
 """Of the histogram that the threshold is taken from."""
 ROUNDS = 10

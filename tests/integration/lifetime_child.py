@@ -6,6 +6,7 @@ out: they end without taking the interpreter down.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import gc
@@ -17,6 +18,9 @@ import time
 import weakref
 from collections.abc import Callable
 from typing import Any
+
+if __name__ == "__main__" and "exit_with_hooks" in sys.argv:
+    atexit.register(lambda: early_hook())  # before arraybridge registers its own, so this runs after that
 
 import numpy as np
 from frameworks import MAKE, NAMES, READ, aligned, module_of, random_array
@@ -195,6 +199,11 @@ def dropped_in_a_cycle(source: str, target: str) -> bool:
     return alive and gone() is None and sys.getrefcount(array) == references and READ[source](array) == expected
 
 
+def every_pair(scene: str) -> list[str]:
+    """The pairs for which a scene does not end as it should."""
+    return [f"{source}-{target}" for source, target in PAIRS if not globals()[scene](source, target)]
+
+
 def numpy_source_is_given_back(target: str) -> bool:
     """The last array over the memory takes the source along: seen through a weak reference to its owner."""
     array = array_of("numpy", (256,))
@@ -230,7 +239,12 @@ def in_a_jax_callback() -> dict[str, Any]:
                 seen["wrong"].append(target)
         return np.asarray(arraybridge.convert(x, "numpy")) + 1
 
-    function = jax.jit(lambda x: jax.pure_callback(callback, jax.ShapeDtypeStruct(x.shape, x.dtype), x))
+    def function(x: Any) -> Any:
+        busy = (ones @ ones)[0, :4] * 0  # long enough for JAX to run all of it on a thread of its own
+        return jax.pure_callback(callback, jax.ShapeDtypeStruct(x.shape, x.dtype), x + busy)
+
+    ones = jax.numpy.ones((500, 500), "float32")
+    function = jax.jit(function)
     sources = {name: array_of(name, (16,)) for name in NAMES}
     references = {name: sys.getrefcount(sources[name]) for name in NAMES}
     for round_ in range(20):
@@ -402,7 +416,8 @@ class Fault:
         if self.armed == "before":
             raise Injected("before")
         result = self.original(*arguments, **keywords)
-        if self.armed == "after":  # the result goes, and with it what it took
+        if self.armed == "after":
+            del result  # and with it what it took
             raise Injected("after")
         return result
 
@@ -435,6 +450,16 @@ def _fault_at(path: str) -> Fault:
     return fault
 
 
+def _outcome(array: Any, target: str, keywords: dict[str, Any], expected: object) -> str:
+    """How one conversion ended. The exception goes with this function, and what its traceback holds."""
+    try:
+        result = arraybridge.convert(array, target, **keywords)
+        return "right" if READ[target](result) == expected else "wrong"
+    except MemoryConversionError as error:
+        cause = error.__cause__
+        return "error" if cause is None or isinstance(cause, Injected) else repr(cause)
+
+
 def exception_in_a_slot(path: str, mode: str, source: str, target: str, keywords: dict[str, Any]) -> dict[str, Any]:
     """Converts while a function of the framework raises; then counts what is still held."""
     switch = keywords.pop("switch", "")  # makes the plugin go its public way
@@ -452,17 +477,7 @@ def exception_in_a_slot(path: str, mode: str, source: str, target: str, keywords
     settle()
     references, before = sys.getrefcount(array), resident()
     fault.armed = mode
-    outcomes: set[str] = set()
-    for _ in range(200):
-        try:
-            result = arraybridge.convert(array, target, **keywords)
-            outcomes.add("right" if READ[target](result) == expected else "wrong")
-            del result
-        except MemoryConversionError as error:
-            cause = error.__cause__
-            outcomes.add("error" if cause is None or isinstance(cause, Injected) else repr(cause))
-        except Injected:
-            outcomes.add("the test's own reading failed")
+    outcomes = {_outcome(array, target, keywords, expected) for _ in range(200)}
     fault.armed = ""
     settle()
     grown, kept = resident() - before, sys.getrefcount(array) - references
@@ -489,7 +504,7 @@ def fork_after_host_conversions() -> bool:
             there = arraybridge.convert(fresh, "torch")
             good &= READ["numpy"](arraybridge.convert(there, "numpy")) == READ["numpy"](fresh)
         big = arraybridge.convert(np.ones((2048, 2048), np.float32)[::-1], "torch", copy=True)  # with helper threads
-        good &= float(big.sum()) == 2048.0**2 if big.numel() < 0 else bool((big == 1).all())
+        good &= bool(arraybridge.convert(big, "numpy").min() == 1)
         del big
         settle()
         os._exit(0 if good and arraybridge.pending()[0] == 0 else 1)
@@ -537,8 +552,6 @@ def exit_with_cycles(names: list[str]) -> None:
 
 
 def exit_with_hooks(names: list[str]) -> None:
-    import atexit
-
     held = {"late": _convert_all(names), "early": FIRST}
 
     def late() -> None:  # registered last, runs first: everything still works

@@ -323,6 +323,45 @@ START_TEST(what_to_host_shares_is_shared_if_it_fits) {
 }
 END_TEST
 
+START_TEST(a_copy_of_the_source_framework_is_not_copied_again) {
+  const struct {
+    uint32_t mutability, flags, copy;
+  } rows[] = {{AB_READ_ONLY, 0, 0},
+              {AB_IMMUTABLE, AB_CONVERT_COPY_IMMUTABLE, 0},
+              {AB_MUTABLE, AB_CONVERT_COPY_MUTABLE, 0},
+              {AB_MUTABLE, 0, AB_COPY_ALWAYS}};
+  grid(f32);
+  source->flags = AB_INFO_NOT_SHAREABLE;
+  for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
+    source->mutability = rows[row].mutability;
+    options.flags = rows[row].flags;
+    options.copy = rows[row].copy;
+    EXPECT_WAY(AB_REPORT_COPIED, AB_STEP_TO_HOST, AB_STEP_EXCHANGE);
+    ck_assert_uint_eq(record.bytes_copied, 48);
+    ck_assert_uint_eq(right.tensor_flags & DLPACK_FLAG_BITMASK_READ_ONLY, 0);
+    same_values();
+  }
+}
+END_TEST
+
+START_TEST(the_description_says_what_is_read_only_not_the_tensor) {
+  grid(f32);
+  left.flaw = TOY_READ_ONLY_FLAG;
+  expect_shared();
+  ck_assert_uint_eq(right.tensor_flags & DLPACK_FLAG_BITMASK_READ_ONLY, 0);
+}
+END_TEST
+
+START_TEST(what_a_failed_way_reported_is_forgotten) {
+  grid(f32);
+  left.to_dlpack.report = AB_REPORT_BLOCKED_HOST;
+  right.from_dlpack.failures = 1;
+  right.from_dlpack.status = AB_UNSUPPORTED;
+  ck_assert_int_eq(convert(), AB_OK);
+  ck_assert_uint_eq(record.flags, AB_REPORT_COPIED);
+}
+END_TEST
+
 START_TEST(device_memory_goes_over_the_host) {
   grid(f32);
   source->device = ext0;
@@ -1438,6 +1477,9 @@ int main(void) {
   ADD(other_memory_is_made_fit_before_it_is_pushed);
   ADD(an_unshareable_array_comes_through_to_host);
   ADD(what_to_host_shares_is_shared_if_it_fits);
+  ADD(a_copy_of_the_source_framework_is_not_copied_again);
+  ADD(the_description_says_what_is_read_only_not_the_tensor);
+  ADD(what_a_failed_way_reported_is_forgotten);
   ADD(device_memory_goes_over_the_host);
   ADD(host_memory_is_pushed_to_a_target_without_any);
   ADD(device_memory_is_exchanged_on_its_device_only);

@@ -308,6 +308,7 @@ START_TEST(the_nearest_dtype_is_of_the_same_kind_and_loses_least) {
   ck_assert_str_eq(NEAREST("bfloat16", same_kind, "complex128", "float64", "float32", "float16"), "float32");
   ck_assert_str_eq(NEAREST("int8", safe, "int64", "int32", "float64"), "int32");
   ck_assert_str_eq(NEAREST("int8", safe, "complex64", "float32"), "float32");
+  ck_assert_str_eq(NEAREST("int16", safe, "complex64", "float64"), "float64");
   ck_assert_str_eq(NEAREST("int64", same_kind, "float64", "int32", "int16"), "int32");
   ck_assert_str_eq(NEAREST("uint64", safe, "int64", "uint32"), "");
   ck_assert_str_eq(NEAREST("bool", safe, "float32", "uint8", "int64"), "uint8");

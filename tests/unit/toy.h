@@ -33,7 +33,7 @@ typedef struct toy_array {
 /* What is wrong with the tensors that a toy exports. */
 typedef enum toy_flaw {
   TOY_SOUND, TOY_WRONG_SHAPE, TOY_WRONG_NDIM, TOY_WRONG_DTYPE, TOY_NULL_DATA, TOY_NEWER_MAJOR, TOY_WRONG_DEVICE,
-  TOY_NO_TENSOR, TOY_OTHER_STRIDES, TOY_NO_STRIDES, TOY_ODD_ADDRESS
+  TOY_NO_TENSOR, TOY_OTHER_STRIDES, TOY_NO_STRIDES, TOY_ODD_ADDRESS, TOY_READ_ONLY_FLAG
 } toy_flaw;
 
 /* What the next calls of one slot do: `failures` times `status` with `text`, then succeed; -1: always. */
@@ -163,6 +163,7 @@ static inline DLManagedTensorVersioned *toy_export_new(toy *self, toy_array *arr
   if (self->flaw == TOY_WRONG_DEVICE) t->device = (DLDevice){kDLOpenCL, 0};
   if (self->flaw == TOY_OTHER_STRIDES) made->strides[0] = -made->strides[0];
   if (self->flaw == TOY_NO_STRIDES) t->strides = NULL;
+  if (self->flaw == TOY_READ_ONLY_FLAG) made->tensor.flags = DLPACK_FLAG_BITMASK_READ_ONLY;
   if (self->flaw == TOY_ODD_ADDRESS) t->byte_offset = 1;
   return &made->tensor;
 }

@@ -129,7 +129,7 @@ typedef struct ab_error {
 static inline void ab_error_init(ab_error *error) {
   error->struct_size = (uint32_t)sizeof(ab_error);
   error->status = AB_OK;
-  memset(&error->failure, 0, sizeof error->failure);
+  error->failure.struct_size = 0;
   error->text[0] = '\0';
   error->hint[0] = '\0';
 }
@@ -138,7 +138,7 @@ static inline void ab_error_init(ab_error *error) {
 static inline void ab_error_clear(ab_error *error) {
   if (error == NULL) return;
   if (error->failure.struct_size != 0 && error->failure.release != NULL) error->failure.release(&error->failure);
-  memset(&error->failure, 0, sizeof error->failure);
+  error->failure.struct_size = 0;
   error->status = AB_OK;
   error->text[0] = '\0';
   error->hint[0] = '\0';
