@@ -38,8 +38,7 @@ ab_status ab_array_describe(const ab_array *array, int64_t *shape, int64_t *stri
   if (error == NULL) error = &local;
   ab_error_clear(error); /* of an earlier call */
   void *token = NULL;
-  ab_status status =
-      ab__backend_enter(array->backend, ab__bridge_lock_held(array->backend->bridge), &token, error);
+  ab_status status = ab__backend_enter(array->backend, ab__bridge_lock_held(array->backend->bridge), &token, error);
   if (status != AB_OK) return status;
   status = ab__backend_start(array->backend, error);
   ab__invocation run;

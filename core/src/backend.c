@@ -67,8 +67,10 @@ static uint64_t dtype_set(const ab_capabilities *stated) {
   return set;
 }
 
-enum { KNOWN_CAPABILITIES = AB_ACCEPTS_BYTE_OFFSET | AB_ACCEPTS_EMPTY | AB_ACCEPTS_ZERO_DIM | AB_CARRIES_READ_ONLY |
-                            AB_READS_HOST_LATER | AB_MAKES_IMMUTABLE };
+enum {
+  KNOWN_CAPABILITIES = AB_ACCEPTS_BYTE_OFFSET | AB_ACCEPTS_EMPTY | AB_ACCEPTS_ZERO_DIM | AB_CARRIES_READ_ONLY |
+                       AB_READS_HOST_LATER | AB_MAKES_IMMUTABLE
+};
 
 /* The most careful reading of what a newer plugin may have said. Returns 1 if it can be used at all. */
 static int make_safe(ab_capabilities *stated) {

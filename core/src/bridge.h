@@ -53,8 +53,8 @@ struct ab_backend {
   ab_bridge *bridge;
   char *path;
   ab_services services;
-  ab_plugin_vtable slots; /* what `vtable` points to */
-  atomic_int started;     /* 1 after start() has succeeded */
+  ab_plugin_vtable slots;           /* what `vtable` points to */
+  atomic_int started;               /* 1 after start() has succeeded */
   _Atomic(ab__ability *) abilities; /* a list that only grows: readers take no lock */
   pthread_mutex_t ability_lock;     /* writers of it */
 };

@@ -89,8 +89,8 @@ int ab__conversion_pushes_as_it_is(const ab__conversion *c) {
          !c->at.layout.empty && !(c->info.flags & AB_INFO_BYTE_SWAPPED) && !ab__conversion_casts(c);
 }
 
-/* The described bytes are enough, unless only the tensor knows them. from_host() reads and keeps nothing: it may look at
- * the array's own memory, through a tensor that owns none. */
+/* The described bytes are enough, unless only the tensor knows them. from_host() reads and keeps nothing: it may look
+ * at the array's own memory, through a tensor that owns none. */
 static ab_status fetch_described(ab__conversion *c, const ab__way *way, DLManagedTensorVersioned **tensor) {
   if (c->info.data == NULL && !c->at.layout.empty) return fetch_shared(c, NULL, tensor);
   if (way->deliver != AB__DELIVER_PUSH || !ab__conversion_pushes_as_it_is(c)) return AB_OK;
@@ -108,16 +108,20 @@ static ab_status fetch_described(ab__conversion *c, const ab__way *way, DLManage
   return AB_OK;
 }
 
-static ab_status fetch(ab__conversion *c, const ab__way *way, const ab_stream *stream, DLManagedTensorVersioned **tensor) {
+static ab_status fetch(ab__conversion *c, const ab__way *way, const ab_stream *stream,
+                       DLManagedTensorVersioned **tensor) {
   switch (way->fetch) {
-    case AB__FETCH_SHARE: return fetch_shared(c, stream, tensor);
+    case AB__FETCH_SHARE:
+      return fetch_shared(c, stream, tensor);
     case AB__FETCH_MAP: {
       const ab_status status = fetch_mapped(c, tensor);
       if (status == AB_OK && way->hold != AB__HOLD_SHARE) ab__record_step(c->record, AB_STEP_MAP, 0);
       return status;
     }
-    case AB__FETCH_TO_HOST: return fetch_to_host(c, tensor);
-    default: return fetch_described(c, way, tensor);
+    case AB__FETCH_TO_HOST:
+      return fetch_to_host(c, tensor);
+    default:
+      return fetch_described(c, way, tensor);
   }
 }
 
@@ -129,8 +133,12 @@ static void strides_in_bytes(const DLTensor *t, int64_t itemsize, int64_t *strid
 
 static ab_status copy_out(ab__conversion *c, DLManagedTensorVersioned **tensor) {
   int64_t strides[AB_MAX_NDIM];
-  ab__view view = {.data = c->info.data, .ndim = c->info.ndim, .shape = c->shape, .strides = c->strides,
-                   .dtype = c->info.dtype, .swapped = (c->info.flags & AB_INFO_BYTE_SWAPPED) != 0};
+  ab__view view = {.data = c->info.data,
+                   .ndim = c->info.ndim,
+                   .shape = c->shape,
+                   .strides = c->strides,
+                   .dtype = c->info.dtype,
+                   .swapped = (c->info.flags & AB_INFO_BYTE_SWAPPED) != 0};
   if (*tensor != NULL) {
     const DLTensor *t = &(*tensor)->dl_tensor;
     strides_in_bytes(t, c->at.itemsize, strides);
@@ -225,8 +233,8 @@ static ab_status gave_nothing(const ab__conversion *c) {
                       ab_backend_name(c->at.target));
 }
 
-static ab_status import(ab__conversion *c, const ab_stream *stream, DLManagedTensorVersioned **tensor, ab_report *report,
-                        void **object) {
+static ab_status import(ab__conversion *c, const ab_stream *stream, DLManagedTensorVersioned **tensor,
+                        ab_report *report, void **object) {
   if (ab__is_host((*tensor)->dl_tensor.device)) (*tensor)->dl_tensor.device = c->at.device;
   ab__invocation run;
   ab__invocation_init(&run, c->at.target, ab__conversion_call_flags(c), stream, c->error);
@@ -241,7 +249,8 @@ static ab_status import(ab__conversion *c, const ab_stream *stream, DLManagedTen
   return AB_OK;
 }
 
-static ab_status push(ab__conversion *c, const ab_stream *stream, const DLManagedTensorVersioned *tensor, void **object) {
+static ab_status push(ab__conversion *c, const ab_stream *stream, const DLManagedTensorVersioned *tensor,
+                      void **object) {
   ab__invocation run;
   ab__invocation_init(&run, c->at.target, ab__conversion_call_flags(c), stream, c->error);
   void *made = NULL;
@@ -268,12 +277,11 @@ static void note_import(ab__conversion *c, const ab__way *way, int fresh, const 
   if (shared) c->report |= AB_REPORT_SHARED | ab__conversion_aliasing(c);
   const uint64_t bytes = copied ? ab__conversion_copied_bytes(c) : 0;
   const int mapped = way->fetch == AB__FETCH_MAP && !fresh;
-  if (way->deliver == AB__DELIVER_DIRECT)
-    ab__record_step(c->record, mapped ? AB_STEP_MAP : AB_STEP_EXCHANGE, bytes);
+  if (way->deliver == AB__DELIVER_DIRECT) ab__record_step(c->record, mapped ? AB_STEP_MAP : AB_STEP_EXCHANGE, bytes);
 }
 
-static ab_status deliver(ab__conversion *c, const ab__way *way, const ab_stream *stream, DLManagedTensorVersioned **tensor,
-                         void **object) {
+static ab_status deliver(ab__conversion *c, const ab__way *way, const ab_stream *stream,
+                         DLManagedTensorVersioned **tensor, void **object) {
   if (way->deliver == AB__DELIVER_PUSH) return push(c, stream, *tensor, object);
   const int fresh = is_fresh(way, *tensor);
   mark_read_only(c, fresh, *tensor);

@@ -45,8 +45,10 @@ static ab_status measure(ab__conversion *c) {
   return AB_OK;
 }
 
-enum { KNOWN_INFO = AB_INFO_HOST_ACCESSIBLE | AB_INFO_BYTE_SWAPPED | AB_INFO_GRADIENT | AB_INFO_NOT_SHAREABLE |
-                    AB_INFO_NOT_CONVERTIBLE | AB_INFO_CONJUGATED | AB_INFO_NEGATED | AB_INFO_NOT_PLAIN };
+enum {
+  KNOWN_INFO = AB_INFO_HOST_ACCESSIBLE | AB_INFO_BYTE_SWAPPED | AB_INFO_GRADIENT | AB_INFO_NOT_SHAREABLE |
+               AB_INFO_NOT_CONVERTIBLE | AB_INFO_CONJUGATED | AB_INFO_NEGATED | AB_INFO_NOT_PLAIN
+};
 
 /* Bytes that are not the values, or that mean something we do not know, are neither shared nor read. */
 static void keep_from_bytes(ab__conversion *c) {
@@ -118,7 +120,8 @@ static ab_status decide_dtype(ab__conversion *c) {
   }
   if (ab__dtype_index(c->at.dtype) < 0 || c->at.dtype.lanes != 1)
     return ab_error_set(c->error, AB_INVALID_ARGUMENT, "the dtype asked for is unknown");
-  if (!((c->at.take->dtypes | c->at.push->dtypes) >> ab__dtype_index(c->at.dtype) & 1)) return dtype_missing(c, ability);
+  if (!((c->at.take->dtypes | c->at.push->dtypes) >> ab__dtype_index(c->at.dtype) & 1))
+    return dtype_missing(c, ability);
   if (ab_dtype_can_cast(have, c->at.dtype, (ab_casting)c->options->casting)) return AB_OK;
   ab_error_set(c->error, AB_WOULD_CAST, "%s would become %s", ab_dtype_name(have), ab_dtype_name(c->at.dtype));
   const ab_casting enough = ab_dtype_can_cast(have, c->at.dtype, AB_CASTING_SAFE)        ? AB_CASTING_SAFE
@@ -360,8 +363,10 @@ static double now(void) {
   return (double)at.tv_sec + 1e-9 * (double)at.tv_nsec;
 }
 
-enum { KNOWN_OPTIONS = AB_CONVERT_LOCK_HELD | AB_CONVERT_COPY_IMMUTABLE | AB_CONVERT_COPY_MUTABLE |
-                       AB_CONVERT_DEVICE_GIVEN | AB_CONVERT_DEVICE_KIND | AB_CONVERT_ACCELERATOR };
+enum {
+  KNOWN_OPTIONS = AB_CONVERT_LOCK_HELD | AB_CONVERT_COPY_IMMUTABLE | AB_CONVERT_COPY_MUTABLE | AB_CONVERT_DEVICE_GIVEN |
+                  AB_CONVERT_DEVICE_KIND | AB_CONVERT_ACCELERATOR
+};
 
 static ab_status check_arguments(const ab_bridge *bridge, const ab_array *source, const ab_backend *target,
                                  const ab_convert_options *options, const ab_record *record, ab_error *error) {

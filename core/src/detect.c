@@ -6,7 +6,7 @@
 enum { SLOTS = 256, PROBES = 8 };
 
 typedef struct entry {
-  _Atomic(void *) type;                 /* written last; a reference is held: freed type addresses are reused at once */
+  _Atomic(void *) type; /* written last; a reference is held: freed type addresses are reused at once */
   _Atomic(const ab_backend *) backend;
 } entry;
 

@@ -20,7 +20,8 @@ void *ab__allocate_zeroed(size_t bytes);
 /// Takes memory from any of the three. NULL is fine. Threads: any-thread.
 void ab__deallocate(void *memory);
 
-/// For tests, only in objects compiled with AB__WATCH_ALLOCATIONS: the `nth` of the allocations that follow returns NULL; 1 is the next one. -1: none (as at start).
+/// For tests, only in objects compiled with AB__WATCH_ALLOCATIONS: the `nth` of the allocations that follow returns
+/// NULL; 1 is the next one. -1: none (as at start).
 void ab__allocation_fail_at(int64_t nth);
 /// Likewise: allocations that are alive now.
 int64_t ab__allocation_count(void);

@@ -10,9 +10,9 @@ typedef struct ab__view {
   const void *data;
   int32_t ndim;
   const int64_t *shape;
-  const int64_t *strides; ///< bytes
+  const int64_t *strides;  ///< bytes
   DLDataType dtype;
-  int swapped;            ///< elements are in the other byte order
+  int swapped;  ///< elements are in the other byte order
 } ab__view;
 
 /// Gives a fresh tensor with the view's values as `dtype`, copied by `threads` threads. The caller has checked the

@@ -11,15 +11,15 @@ typedef struct ab__release_node {
   void (*fn)(void *data);
   void *data;
   uint64_t bytes;
-  int owned; ///< the queue frees the node itself
+  int owned;  ///< the queue frees the node itself
 } ab__release_node;
 
 ab__release *ab__release_new(void);
 /// Frees the queue; what still waits is leaked on purpose.
 void ab__release_free(ab__release *queue);
 
-/// Pushes a node of the caller's. Lock-free, any-thread, allocates nothing. Returns 1 if someone should be asked to drain
-/// now; else the next conversion does.
+/// Pushes a node of the caller's. Lock-free, any-thread, allocates nothing. Returns 1 if someone should be asked to
+/// drain now; else the next conversion does.
 int ab__release_push_node(ab__release *queue, ab__release_node *node);
 /// Pushes fn(data) with a node of its own; without memory for that the data is leaked.
 int ab__release_push(ab__release *queue, void (*fn)(void *data), void *data, const ab_stream *streams, uint32_t count,

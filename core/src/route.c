@@ -96,10 +96,14 @@ static const char *const layout_words[] = {"any strides", "no negative strides",
 static int layout_fits(uint32_t wanted, const ab__layout *layout) {
   if (layout->empty) return 1;
   switch (wanted) {
-    case AB_LAYOUT_ANY: return 1;
-    case AB_LAYOUT_NON_NEGATIVE: return !layout->negative;
-    case AB_LAYOUT_PERMUTED_COMPACT: return layout->dense && !layout->negative;
-    default: return layout->dense_c;
+    case AB_LAYOUT_ANY:
+      return 1;
+    case AB_LAYOUT_NON_NEGATIVE:
+      return !layout->negative;
+    case AB_LAYOUT_PERMUTED_COMPACT:
+      return layout->dense && !layout->negative;
+    default:
+      return layout->dense_c;
   }
 }
 
@@ -182,7 +186,8 @@ static int copy_refused(const ab__situation *at, const ab__way *way, ab_step *wh
 static int deliver_refused(const ab__situation *at, const ab__way *way, ab_step *why) {
   const int push = way->deliver == AB__DELIVER_PUSH;
   const int has_slot = push ? at->target->vtable->from_host != NULL : at->target->vtable->from_dlpack != NULL;
-  if (!has_slot) return refuse(why, "%s %s", target_name(at), push ? "copies nothing from the host" : "imports nothing");
+  if (!has_slot)
+    return refuse(why, "%s %s", target_name(at), push ? "copies nothing from the host" : "imports nothing");
   return ab__ability_refuses(at, push ? at->push : at->take, why);
 }
 
@@ -190,7 +195,8 @@ int ab__way_refused(const ab__situation *at, const ab__way *way, ab_step *why) {
   if (deliver_refused(at, way, why) || fetch_refused(at, way, why)) return 1;
   if (way->hold != AB__HOLD_SHARE) return copy_refused(at, way, why);
   if (way->fetch == AB__FETCH_SHARE && device_refused(at, why)) return 1;
-  /* A device buffer has no address and its own layout is the framework's: what is mapped is checked when it is there. */
+  /* A device buffer has no address and its own layout is the framework's: what is mapped is checked when it is there.
+   */
   const void *data = way->fetch == AB__FETCH_MAP ? NULL : at->info->data;
   return ab__share_refused(at, data, &at->layout, why);
 }

@@ -7,27 +7,27 @@
 #include "tensor.h"
 
 typedef enum ab__fetch {
-  AB__FETCH_SHARE,  ///< the source's to_dlpack()
-  AB__FETCH_MAP,    ///< the same, then its OpenCL buffer mapped to the host
-  AB__FETCH_READ,   ///< host memory, only to be copied from
-  AB__FETCH_TO_HOST ///< the source's to_host()
+  AB__FETCH_SHARE,   ///< the source's to_dlpack()
+  AB__FETCH_MAP,     ///< the same, then its OpenCL buffer mapped to the host
+  AB__FETCH_READ,    ///< host memory, only to be copied from
+  AB__FETCH_TO_HOST  ///< the source's to_host()
 } ab__fetch;
 
 typedef enum ab__hold {
-  AB__HOLD_SHARE, ///< the memory goes on as it is
-  AB__HOLD_COPY,  ///< the core copies it
-  AB__HOLD_FIT    ///< as it is if that fits, else copied
+  AB__HOLD_SHARE,  ///< the memory goes on as it is
+  AB__HOLD_COPY,   ///< the core copies it
+  AB__HOLD_FIT     ///< as it is if that fits, else copied
 } ab__hold;
 
 typedef enum ab__deliver {
-  AB__DELIVER_DIRECT, ///< the target's from_dlpack()
-  AB__DELIVER_WRAP,   ///< the same, of host memory made an OpenCL buffer
-  AB__DELIVER_PUSH    ///< the target's from_host()
+  AB__DELIVER_DIRECT,  ///< the target's from_dlpack()
+  AB__DELIVER_WRAP,    ///< the same, of host memory made an OpenCL buffer
+  AB__DELIVER_PUSH     ///< the target's from_host()
 } ab__deliver;
 
 typedef struct ab__way {
   uint8_t fetch, hold, deliver;
-  uint8_t kind; ///< ab_step_kind under which a refusal is shown
+  uint8_t kind;  ///< ab_step_kind under which a refusal is shown
 } ab__way;
 
 enum { AB__WAY_COUNT = 12 };
@@ -41,12 +41,12 @@ typedef struct ab__situation {
   ab__layout layout;
   uint32_t itemsize;
   uint64_t bytes;
-  DLDataType dtype;        ///< wanted
-  DLDevice device;         ///< of the target
-  const ab__ability *take; ///< from_dlpack there
-  const ab__ability *push; ///< from_host there
-  uint32_t flags;          ///< AB_CONVERT_*
-  uint32_t copy;           ///< ab_copy_rule
+  DLDataType dtype;         ///< wanted
+  DLDevice device;          ///< of the target
+  const ab__ability *take;  ///< from_dlpack there
+  const ab__ability *push;  ///< from_host there
+  uint32_t flags;           ///< AB_CONVERT_*
+  uint32_t copy;            ///< ab_copy_rule
 } ab__situation;
 
 /// 1 if the way makes no sense here at all (nothing to tell the user about).

@@ -11,7 +11,8 @@ const char *ab_status_name(ab_status status) {
     return #name;
     AB_STATUS_MAP(NAME_OF)
 #undef NAME_OF
-    default: return "UNKNOWN";
+    default:
+      return "UNKNOWN";
   }
 }
 
@@ -22,6 +23,7 @@ const char *ab_status_text(ab_status status) {
     return text;
     AB_STATUS_MAP(TEXT_OF)
 #undef TEXT_OF
-    default: return "no status of arraybridge";
+    default:
+      return "no status of arraybridge";
   }
 }

@@ -15,11 +15,11 @@ static int usable(const ab__situation *at) { return at->take->supported || at->p
 /* ------------------------------------------------------------------ looking through the devices */
 
 typedef struct search {
-  int32_t type;   /* 0: any */
-  int32_t id;     /* -1: any */
+  int32_t type;        /* 0: any */
+  int32_t id;          /* -1: any */
   int32_t accelerator; /* -1: not asked; else how many more to pass */
   int found;
-  int count;      /* accelerators seen */
+  int count; /* accelerators seen */
   DLDevice device;
   ab__native native;
 } search;
@@ -63,13 +63,20 @@ ab_status ab__target_native(const ab_backend *target, DLDevice device, ab__nativ
 
 static const char *type_word(DLDevice device) {
   switch ((int)device.device_type) {
-    case kDLCPU: return "cpu";
-    case kDLCUDA: return "cuda";
-    case kDLOpenCL: return "opencl";
-    case kDLROCM: return "rocm";
-    case kDLMetal: return "metal";
-    case kDLExtDev: return "ext";
-    default: return "device";
+    case kDLCPU:
+      return "cpu";
+    case kDLCUDA:
+      return "cuda";
+    case kDLOpenCL:
+      return "opencl";
+    case kDLROCM:
+      return "rocm";
+    case kDLMetal:
+      return "metal";
+    case kDLExtDev:
+      return "ext";
+    default:
+      return "device";
   }
 }
 
@@ -114,8 +121,7 @@ static ab_status nearest_device(ab__situation *at, ab_error *error) {
   return default_device(at, error);
 }
 
-static ab_status accelerator(ab__situation *at, const ab_convert_options *options, uint32_t *report,
-                             ab_error *error) {
+static ab_status accelerator(ab__situation *at, const ab_convert_options *options, uint32_t *report, ab_error *error) {
   if (options->accelerator < 0)
     return ab_error_set(error, AB_NO_DEVICE, "gpu_id=%d: numbers start at 0", options->accelerator);
   search s = {.id = -1, .accelerator = options->accelerator};

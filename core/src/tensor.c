@@ -5,7 +5,8 @@
 #include "memory.h"
 #include "release.h"
 
-/* One allocation holds the tensor, who to tell at its end, the queue node that may be needed for that, and its extents. */
+/* One allocation holds the tensor, who to tell at its end, the queue node that may be needed for that, and its extents.
+ */
 typedef struct block {
   DLManagedTensorVersioned tensor;
   void *owner;
@@ -178,7 +179,8 @@ static int is_dense(int32_t ndim, const int64_t *shape, const int64_t *strides, 
   return 1;
 }
 
-ab_status ab__layout_of(int32_t ndim, const int64_t *shape, const int64_t *strides, uint32_t itemsize, ab__layout *layout) {
+ab_status ab__layout_of(int32_t ndim, const int64_t *shape, const int64_t *strides, uint32_t itemsize,
+                        ab__layout *layout) {
   *layout = (ab__layout){.dense_c = 1, .dense = 1, .highest = itemsize};
   for (int32_t axis = 0; axis < ndim; axis++) {
     if (shape[axis] < 0) return AB_INVALID_TENSOR;

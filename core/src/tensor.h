@@ -6,7 +6,8 @@
 #include "bridge.h"
 
 /// Gives a tensor of our own with room for `ndim` values of shape and strides; drop(owner) runs after its deleter was
-/// called: at once, or with AB_TENSOR_DROP_NEEDS_LOCK under the lock of the bridge's runtime (`bridge` may else be NULL).
+/// called: at once, or with AB_TENSOR_DROP_NEEDS_LOCK under the lock of the bridge's runtime (`bridge` may else be
+/// NULL).
 ab_status ab__tensor_new(ab_bridge *bridge, int32_t ndim, uint32_t flags, void *owner, void (*drop)(void *owner),
                          DLManagedTensorVersioned **tensor);
 /// Gives a tensor of our own around a foreign one; `flags` as above, for the foreign deleter.
@@ -32,16 +33,17 @@ int ab__tensor_bytes(int32_t ndim, const int64_t *shape, uint32_t itemsize, uint
 
 /// What strides (bytes) amount to.
 typedef struct ab__layout {
-  int dense_c;     ///< C-contiguous
-  int dense;       ///< dense in some order of axes
-  int negative;    ///< some stride of an axis with more than one index is negative
-  int fractional;  ///< some such stride is no whole number of elements
-  int empty;       ///< no elements
-  int64_t lowest;  ///< offset of the lowest byte from element 0, bytes, <= 0
-  int64_t highest; ///< offset behind the highest byte, bytes
+  int dense_c;      ///< C-contiguous
+  int dense;        ///< dense in some order of axes
+  int negative;     ///< some stride of an axis with more than one index is negative
+  int fractional;   ///< some such stride is no whole number of elements
+  int empty;        ///< no elements
+  int64_t lowest;   ///< offset of the lowest byte from element 0, bytes, <= 0
+  int64_t highest;  ///< offset behind the highest byte, bytes
 } ab__layout;
 
 /// Classifies. Returns: AB_OK; AB_INVALID_TENSOR when an extent is negative or an offset overflows.
-ab_status ab__layout_of(int32_t ndim, const int64_t *shape, const int64_t *strides, uint32_t itemsize, ab__layout *layout);
+ab_status ab__layout_of(int32_t ndim, const int64_t *shape, const int64_t *strides, uint32_t itemsize,
+                        ab__layout *layout);
 
 #endif

@@ -6,11 +6,11 @@
 #include <stdint.h>
 
 typedef struct samples {
-  uint32_t magic;     /* SAMPLES_MAGIC: how the plugin knows its objects */
+  uint32_t magic; /* SAMPLES_MAGIC: how the plugin knows its objects */
   int32_t references;
-  float *first;       /* of this channel */
+  float *first; /* of this channel */
   int64_t count;
-  int64_t step;       /* elements from one sample to the next */
+  int64_t step; /* elements from one sample to the next */
 } samples;
 
 enum { SAMPLES_MAGIC = 0x53414d50 };

@@ -46,11 +46,11 @@ int abpy_exception_is(PyObject *exception, const char *module, const char *name)
 
 /// One out-of-memory signature: an exact exception type, and how str(exception) must begin or what it must contain.
 typedef struct abpy_signature {
-  const char *module;   ///< __module__ of the exact type; NULL: any
-  const char *type;     ///< __qualname__ of the exact type
-  const char *anchor;   ///< NULL: the type alone is enough; else the text that must be there
-  int anywhere;         ///< 0: the text begins with `anchor`; 1: a line of it contains `anchor`
-  ab_status verdict;    ///< AB_OOM or AB_TOO_LARGE
+  const char *module;  ///< __module__ of the exact type; NULL: any
+  const char *type;    ///< __qualname__ of the exact type
+  const char *anchor;  ///< NULL: the type alone is enough; else the text that must be there
+  int anywhere;        ///< 0: the text begins with `anchor`; 1: a line of it contains `anchor`
+  ab_status verdict;   ///< AB_OOM or AB_TOO_LARGE
 } abpy_signature;
 
 /// Looks `failure` up in `count` signatures; AB_OK if none fits. Never fails.
@@ -96,9 +96,9 @@ ab_status abpy_tensor_from_capsule(const ab_services *services, const ab_call *c
 
 /// A capsule lent to an importing framework: made from a tensor that stays the caller's until it is consumed.
 typedef struct abpy_loan {
-  PyObject *capsule;                ///< owned
+  PyObject *capsule;  ///< owned
   DLManagedTensorVersioned *tensor;
-  DLManagedTensor *old;             ///< NULL for a versioned capsule
+  DLManagedTensor *old;  ///< NULL for a versioned capsule
   const ab_services *services;
 } abpy_loan;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * A whole plugin: Python's own array.array. It shares its memory with everyone, and is filled by a copy. */
-/* clang-format off: short enough to be seen at one glance */
+/* clang-format off */
 #include <abpy.h>
 
 static const ab_services *services;

@@ -168,7 +168,8 @@ def module_of(array: Any) -> str:
         "numpy": "numpy", "torch": "torch", "tensorflow": "tensorflow",
         "jaxlib": "jax", "jax": "jax", "pyclesperanto_opencl": "pyclesperanto", "pyclesperanto": "pyclesperanto",
     }
-    return names[type(array).__module__.split(".")[0]]
+    kind = array if isinstance(array, type) else type(array)
+    return names.get(kind.__module__.split(".")[0], kind.__module__)
 
 
 def aligned(shape: tuple[int, ...], dtype: str, alignment: int = 64, offset: int = 0) -> np.ndarray[Any, Any]:

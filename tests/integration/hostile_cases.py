@@ -35,10 +35,11 @@ class Use:
         self.errors: dict[str, dict[str, str]] = {}
         self.problems: list[str] = []
         self.record: Any = None
+        self.source: Any = None
         self.expected: Array | None = None
 
     def __call__(self, source: Any, expected: Array | None = None) -> Any:
-        self.expected = expected
+        self.source, self.expected = source, expected
         for look in (arraybridge.describe, arraybridge.detect_memory_type, lambda x: arraybridge.plan(x, self.target)):
             with self.watched("looking"):
                 look(source)
@@ -75,19 +76,20 @@ class Use:
     def again(self, when: str) -> None:
         """Reads every result once more, with an operation of its framework."""
         for what, result in self.results.items():
-            if self.expected is not None:
+            if self.expected is not None and result is not self.source:
                 self.compare(f"{what}{when}", result)
 
     def compare(self, what: str, result: Any) -> None:
         try:
-            if module_of(result) != self.target:
+            if self.target not in {module_of(kind) for kind in type(result).__mro__ if kind is not object}:
                 self.problems.append(f"{what}: a {type(result)}")
-            OPERATE[self.target](result)
+            assert self.expected is not None
+            if self.expected.size:
+                OPERATE[self.target](result)
             dtype, shape, got = READ[self.target](result)
         except Exception:
             self.problems.append(f"{what}: reading: {traceback.format_exc()}")
             return
-        assert self.expected is not None
         wanted = self.expected.dtype.name, self.expected.shape
         if (dtype, shape) != wanted:
             self.problems.append(f"{what}: {dtype} {shape} instead of {wanted[0]} {wanted[1]}")
@@ -288,7 +290,7 @@ foreign("void_of_no_size", lambda: np.zeros(3, "V0"))
 foreign("longdouble", lambda: np.zeros(3, np.longdouble))
 foreign("complex_longdouble", lambda: np.zeros(3, np.clongdouble))
 foreign("masked", lambda: np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]))
-foreign("other_ml_dtype", lambda: np.zeros(3, __import__("ml_dtypes").float8_e4m3b11fnuz))
+foreign("other_ml_dtype", lambda: np.zeros(3, __import__("ml_dtypes").float8_e4m3b11fnuz), outcome="either")
 foreign("int4", lambda: np.zeros(3, __import__("ml_dtypes").int4), outcome="either")
 
 # ---------------------------------------------------------------- torch
@@ -338,7 +340,7 @@ torch_case("parameter", lambda torch: torch.nn.Linear(3, 2).weight, flag="gradie
 torch_case("subclass", mine)
 torch_case("inference", of_inference)
 torch_case("expanded", lambda torch: torch.arange(3.0)[:, None].expand(3, 4))
-torch_case("overlapping", lambda torch: torch.arange(9.0).as_strided((4, 4), (1, 2)))
+torch_case("overlapping", lambda torch: torch.arange(10.0).as_strided((4, 4), (1, 2)))
 torch_case("empty_strided", lambda torch: torch.empty((0, 5, 3)).transpose(1, 2))
 torch_case("efficient_zero", lambda torch: torch._efficientzerotensor(3), outcome="either")
 torch_case("inside_no_grad_view", lambda torch: torch.nn.Linear(4, 4).weight.detach()[1:, 1:])
@@ -390,7 +392,7 @@ torch_foreign("without_storage", without_storage)
 torch_foreign("lying_function", lying_function, "either")
 torch_foreign("lazy_parameter", lambda torch: torch.nn.LazyLinear(3).weight)
 torch_foreign("half_complex", lambda torch: torch.zeros(3, dtype=torch.complex32))
-torch_foreign("other_float8", lambda torch: torch.zeros(3, dtype=torch.float8_e4m3fnuz))
+torch_foreign("other_float8", lambda torch: torch.zeros(3, dtype=torch.float8_e4m3fnuz), "either")
 
 
 @case("torch", "either")
@@ -807,7 +809,7 @@ NONSENSE: dict[str, Callable[[], Any]] = {
     "of_no_module": lambda: type("Tensor", (), {"__module__": None})(),
     "of_a_lying_metaclass": lambda: type(
         "Meta", (type,), {"__module__": property(raising), "__name__": property(raising), "mro": type.mro})("X", (), {})(),
-    "of_a_wild_name": lambda: type("Tensor\udc80%s%n", (), {"__module__": "to\udc80rch"})(),
+    "of_a_wild_name": lambda: type("Tensor%s%n", (), {"__module__": "to\udc80rch"})(),
     "of_a_long_name": lambda: type("T" * 100_000, (), {"__module__": "numpy" * 10_000})(),
     "unhashable": lambda: lying(__hash__=None, __eq__=raising, __bool__=raising, __len__=lambda s: -1, __repr__=raising),
     "namespace": lambda: types.SimpleNamespace(dtype=np.dtype("f4"), shape=(3,), strides=(4,), data_ptr=lambda: 16),
@@ -838,7 +840,7 @@ def run_nonsense(name: str) -> dict[str, Any]:
 A, KEYWORDS = np.zeros((2, 3), np.float32), {
     "device": ["cuda:0", "cuda", "opencl:99", "cpu:99", "nonsense", "cpu:", "cpu:-1", ":", "", "cpu:99999999999999999999",
                "host\0", "\udc80", object(), -1, 1.5, b"cpu"],
-    "gpu_id": [-1, 99, 1 << 40, 10**30, "0", 1.5, object()],
+    "gpu_id": [-1, 1 << 40, 10**30, "0", 1.5, object()],
     "copy": ["yes", 2, object(), np.zeros(3)],
     "casting": ["bogus", "", None, 3, "no\0"],
     "dtype": ["nonsense", "", object, object(), "f4,f4", "M8[D]", 7, "\udc80", np.dtype("V8"), "float33", b"f4"],
@@ -883,16 +885,21 @@ CALLS: dict[str, Callable[[], Any]] = {
     "options_threads": lambda: arraybridge.options.set(threads=-1),
 }  # fmt: skip
 
-FINE = {
-    "device-13-numpy",
-}
-"""Calls of the table above that have a meaning after all."""
+
+def run_calls(group: str) -> dict[str, dict[str, str]]:
+    """How calls that mean nothing end."""
+    endings = {}
+    for name, call in CALLS.items():
+        if group_of(name) != group:
+            continue
+        print(name, flush=True)
+        try:
+            endings[name] = {"error": "", "text": f"gave {type(call())}"}
+        except (MemoryConversionError, TypeError, ValueError) as error:
+            endings[name] = {"error": type(error).__name__, "text": str(error)}
+    return endings
 
 
-def run_call(name: str) -> dict[str, str]:
-    """How a call that means nothing ends."""
-    try:
-        result = CALLS[name]()
-    except (MemoryConversionError, TypeError, ValueError) as error:
-        return {"error": type(error).__name__, "text": str(error)}
-    return {"error": "", "text": f"gave {type(result)}"}
+def group_of(name: str) -> str:
+    """Calls of one group share a child."""
+    return name.split("-")[0]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from children import Children
 from frameworks import NAMES
-from hostile_cases import ALONE, CALLS, CASES, NONSENSE, outcome_of
+from hostile_cases import ALONE, CALLS, CASES, NONSENSE, group_of, outcome_of
 
 INPUTS = [pytest.param(name, target, id=f"{name}-{target}") for name in CASES for target in NAMES]
 
@@ -87,10 +87,10 @@ def test_what_is_no_array(children: Children, name: str) -> None:
     assert verdict["describe"] is None
 
 
-@in_child(lambda name: ("run_call", name))
+@in_child(lambda name: ("run_calls", group_of(name)))
 @pytest.mark.parametrize("name", CALLS)
 def test_a_call_that_means_nothing(children: Children, name: str) -> None:
-    ending = children.run("hostile_cases", "run_call", name).check()
+    ending = children.run("hostile_cases", "run_calls", group_of(name)).check()[name]
     assert ending["error"], ending["text"]
     assert len(ending["text"].split()) >= 3, ending
 

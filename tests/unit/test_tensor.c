@@ -21,8 +21,12 @@ static DLManagedTensorVersioned *foreign(int *deleted, int64_t *shape, int64_t *
   made->version = (DLPackVersion){DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION};
   made->manager_ctx = deleted;
   made->deleter = delete_foreign;
-  made->dl_tensor = (DLTensor){.data = data, .device = {kDLCPU, 0}, .ndim = ndim, .dtype = {kDLFloat, 32, 1},
-                               .shape = shape, .strides = strides};
+  made->dl_tensor = (DLTensor){.data = data,
+                               .device = {kDLCPU, 0},
+                               .ndim = ndim,
+                               .dtype = {kDLFloat, 32, 1},
+                               .shape = shape,
+                               .strides = strides};
   return made;
 }
 
@@ -130,7 +134,8 @@ START_TEST(upgrade_owns_the_old_tensor) {
   int64_t shape[] = {4};
   DLManagedTensor *old = calloc(1, sizeof *old);
   *old = (DLManagedTensor){.dl_tensor = {.data = data, .ndim = 1, .dtype = {kDLFloat, 32, 1}, .shape = shape},
-                           .manager_ctx = &deleted, .deleter = delete_old};
+                           .manager_ctx = &deleted,
+                           .deleter = delete_old};
   DLManagedTensorVersioned *tensor = NULL;
   ck_assert_int_eq(ab__tensor_upgrade(old, &tensor), AB_OK);
   ck_assert_int_eq(tensor->dl_tensor.strides[0], 1);
@@ -155,7 +160,8 @@ END_TEST
 
 START_TEST(layout_knows_dense_orders) {
   ab__layout layout;
-  const int64_t shape[] = {2, 3, 4}, fortran[] = {4, 8, 24}, c[] = {48, 16, 4}, gap[] = {96, 16, 4}, back[] = {48, 16, -4};
+  const int64_t shape[] = {2, 3, 4}, fortran[] = {4, 8, 24}, c[] = {48, 16, 4}, gap[] = {96, 16, 4},
+                back[] = {48, 16, -4};
   ab__layout_of(3, shape, c, 4, &layout);
   ck_assert(layout.dense_c && layout.dense && !layout.negative);
   ab__layout_of(3, shape, fortran, 4, &layout);
@@ -193,8 +199,12 @@ static void ask(void *self) {
 }
 
 static ab_bridge *locked_bridge(void) {
-  const ab_runtime runtime = {.struct_size = sizeof runtime, .kind = 1, .self = &one, .lock_enter = enter,
-                              .lock_held = never, .request_drain = ask};
+  const ab_runtime runtime = {.struct_size = sizeof runtime,
+                              .kind = 1,
+                              .self = &one,
+                              .lock_enter = enter,
+                              .lock_held = never,
+                              .request_drain = ask};
   const ab_bridge_options options = {.struct_size = sizeof options, .runtime = &runtime};
   ab_bridge *bridge = NULL;
   ck_assert_int_eq(ab_bridge_new(&options, &bridge, NULL), AB_OK);

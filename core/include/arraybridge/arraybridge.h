@@ -32,8 +32,8 @@ extern "C" {
 
 #define AB_VERSION "0.1.0"
 
-typedef struct ab_bridge ab_bridge;   ///< the loaded plugins and everything that belongs to them
-typedef struct ab_backend ab_backend; ///< one loaded plugin; lives as long as the process
+typedef struct ab_bridge ab_bridge;    ///< the loaded plugins and everything that belongs to them
+typedef struct ab_backend ab_backend;  ///< one loaded plugin; lives as long as the process
 
 /// The version of the library in use: "0.1.0". Static storage.
 AB_API const char *ab_version(void);
@@ -54,9 +54,9 @@ AB_API uint32_t ab_dtype_size(DLDataType dtype);
 /// NumPy's words for what a change of dtype may do.
 typedef enum ab_casting {
   AB_CASTING_NO = 0,
-  AB_CASTING_SAFE = 1,      ///< every value survives
-  AB_CASTING_SAME_KIND = 2, ///< within a kind (float64 to float32), or safe
-  AB_CASTING_UNSAFE = 3     ///< anything
+  AB_CASTING_SAFE = 1,       ///< every value survives
+  AB_CASTING_SAME_KIND = 2,  ///< within a kind (float64 to float32), or safe
+  AB_CASTING_UNSAFE = 3      ///< anything
 } ab_casting;
 
 /// 1 if `from` may become `to` under `casting`.
@@ -67,8 +67,8 @@ AB_API int ab_dtype_can_cast(DLDataType from, DLDataType to, ab_casting casting)
 /// What a language gives the core, so that the core knows no language. All functions but `self` may be NULL.
 typedef struct ab_runtime {
   uint32_t struct_size;
-  uint32_t kind;   ///< ab_runtime_kind of plugin.h: 0 none, 1 Python
-  const char *abi; ///< what plugins must match: "abi3-3.11", "cp314t"
+  uint32_t kind;    ///< ab_runtime_kind of plugin.h: 0 none, 1 Python
+  const char *abi;  ///< what plugins must match: "abi3-3.11", "cp314t"
   void *self;
   /// Takes the lock from any thread, held or not. Gives a token; NULL: ending, not taken.
   void *(*lock_enter)(void *self);
@@ -97,15 +97,15 @@ typedef void (*ab_log_function)(void *context, int level, const char *text);
 
 typedef struct ab_bridge_options {
   uint32_t struct_size;
-  uint32_t flags;            ///< AB_BRIDGE_*
-  const ab_runtime *runtime; ///< borrowed, must outlive the bridge; NULL: plugins of no language only
-  ab_log_function log;       ///< NULL: nothing is logged
+  uint32_t flags;             ///< AB_BRIDGE_*
+  const ab_runtime *runtime;  ///< borrowed, must outlive the bridge; NULL: plugins of no language only
+  ab_log_function log;        ///< NULL: nothing is logged
   void *log_context;
 } ab_bridge_options;
 
 enum {
-  AB_BRIDGE_NO_ENVIRONMENT = 1u << 0, ///< ignore ARRAYBRIDGE_PLUGIN_PATH and the user's data folder
-  AB_BRIDGE_TRUST_WRITABLE = 1u << 1  ///< load plugins from places that others may write
+  AB_BRIDGE_NO_ENVIRONMENT = 1u << 0,  ///< ignore ARRAYBRIDGE_PLUGIN_PATH and the user's data folder
+  AB_BRIDGE_TRUST_WRITABLE = 1u << 1   ///< load plugins from places that others may write
 };
 
 /// Makes a bridge without plugins. Ownership: gives `*bridge`. Returns: AB_OK; AB_OOM; AB_INVALID_ARGUMENT.
@@ -125,20 +125,21 @@ AB_API ab_status ab_bridge_discover(ab_bridge *bridge, ab_error *error);
 /// One file or folder that discovery looked at.
 typedef struct ab_trace_entry {
   uint32_t struct_size;
-  ab_status status;        ///< AB_OK: loaded. Otherwise why not
-  const char *path;        ///< valid during the visit, as are the other strings
-  const char *place;       ///< "api", "environment", "distribution", "user", "library"
-  const char *name;        ///< of the backend, as far as it was learnt; else ""
-  const char *version;     ///< of the plugin; else ""
-  const char *reason;      ///< one line; "" if loaded
-  const char *hint;        ///< what to do; may be ""
+  ab_status status;     ///< AB_OK: loaded. Otherwise why not
+  const char *path;     ///< valid during the visit, as are the other strings
+  const char *place;    ///< "api", "environment", "distribution", "user", "library"
+  const char *name;     ///< of the backend, as far as it was learnt; else ""
+  const char *version;  ///< of the plugin; else ""
+  const char *reason;   ///< one line; "" if loaded
+  const char *hint;     ///< what to do; may be ""
 } ab_trace_entry;
 typedef int (*ab_trace_visitor)(void *context, const ab_trace_entry *entry);
 /// Shows every file and folder looked at so far, in order.
 AB_API void ab_bridge_trace(const ab_bridge *bridge, ab_trace_visitor visit, void *context);
 
 /// Finds a loaded backend. Borrowed. Returns: AB_OK; AB_NO_BACKEND with the names that would work.
-AB_API ab_status ab_bridge_backend(const ab_bridge *bridge, const char *name, const ab_backend **backend, ab_error *error);
+AB_API ab_status ab_bridge_backend(const ab_bridge *bridge, const char *name, const ab_backend **backend,
+                                   ab_error *error);
 /// Number of loaded backends, and each by its place, in the order of their names. Borrowed; NULL past the end.
 AB_API uint32_t ab_bridge_backend_count(const ab_bridge *bridge);
 AB_API const ab_backend *ab_bridge_backend_at(const ab_bridge *bridge, uint32_t index);
@@ -156,8 +157,8 @@ AB_API ab_status ab_bridge_prepare(ab_bridge *bridge, ab_error *error);
 /// One OpenCL vendor library named on this machine. Strings are valid during the visit.
 typedef struct ab_vendor {
   uint32_t struct_size;
-  int32_t loaded;       ///< in the process now
-  int32_t isolated;     ///< … opened by ab_bridge_prepare(), its symbols kept apart from everybody else's
+  int32_t loaded;    ///< in the process now
+  int32_t isolated;  ///< … opened by ab_bridge_prepare(), its symbols kept apart from everybody else's
   int32_t reserved;
   const char *path;     ///< the .icd file, or the environment variable that names the library
   const char *library;  ///< what it says; empty if it cannot be read
@@ -169,7 +170,7 @@ AB_API ab_status ab_vendors(ab_vendor_visitor visit, void *context, ab_error *er
 /* ------------------------------------------------------------------ backends */
 
 AB_API const char *ab_backend_name(const ab_backend *backend);
-AB_API const char *ab_backend_version(const ab_backend *backend); ///< of the plugin
+AB_API const char *ab_backend_version(const ab_backend *backend);  ///< of the plugin
 AB_API const char *ab_backend_path(const ab_backend *backend);
 /// What is known of the framework without importing it.
 AB_API ab_status ab_backend_probe(const ab_backend *backend, ab_framework_info *info, ab_error *error);
@@ -188,7 +189,8 @@ typedef struct ab_array {
   void *object;
 } ab_array;
 
-/// Finds the backend that owns `object`, an object of the bridge's runtime. Borrows `object`. Returns: AB_OK; AB_NOT_RECOGNIZED.
+/// Finds the backend that owns `object`, an object of the bridge's runtime. Borrows `object`. Returns: AB_OK;
+/// AB_NOT_RECOGNIZED.
 AB_API ab_status ab_detect(ab_bridge *bridge, void *object, const ab_backend **backend, ab_error *error);
 /// Releases the reference that `array` owns and zeroes it; an empty one and NULL are fine.
 AB_API void ab_array_release(ab_array *array);
@@ -201,24 +203,25 @@ AB_API ab_status ab_array_describe(const ab_array *array, int64_t *shape, int64_
 typedef enum ab_copy_rule { AB_COPY_IF_NEEDED = 0, AB_COPY_ALWAYS = 1, AB_COPY_NEVER = 2 } ab_copy_rule;
 
 enum {
-  AB_CONVERT_LOCK_HELD = 1u << 0,      ///< the caller holds the runtime's lock; saves taking it
-  AB_CONVERT_COPY_IMMUTABLE = 1u << 1, ///< `immutable="copy"`: copy arrays that are immutable by convention
-  AB_CONVERT_COPY_MUTABLE = 1u << 2,   ///< `mutable="copy"`: copy arrays that can be written
-  AB_CONVERT_DEVICE_GIVEN = 1u << 3,   ///< `device` says where, exactly
-  AB_CONVERT_DEVICE_KIND = 1u << 4,    ///< with DEVICE_GIVEN: `device.device_id` is not given; the target's default of that kind
-  AB_CONVERT_ACCELERATOR = 1u << 5     ///< `accelerator` is given: the older `gpu_id`
+  AB_CONVERT_LOCK_HELD = 1u << 0,       ///< the caller holds the runtime's lock; saves taking it
+  AB_CONVERT_COPY_IMMUTABLE = 1u << 1,  ///< `immutable="copy"`: copy arrays that are immutable by convention
+  AB_CONVERT_COPY_MUTABLE = 1u << 2,    ///< `mutable="copy"`: copy arrays that can be written
+  AB_CONVERT_DEVICE_GIVEN = 1u << 3,    ///< `device` says where, exactly
+  AB_CONVERT_DEVICE_KIND =
+      1u << 4,  ///< with DEVICE_GIVEN: `device.device_id` is not given; the target's default of that kind
+  AB_CONVERT_ACCELERATOR = 1u << 5  ///< `accelerator` is given: the older `gpu_id`
 };
 
 enum { AB_MAX_STEPS = 8, AB_STEP_REASON = 320 };
 
 typedef enum ab_step_kind {
-  AB_STEP_SAME = 0,     ///< the array is already at home: returned as it is
-  AB_STEP_EXCHANGE = 1, ///< DLPack: shares memory
-  AB_STEP_WRAP = 2,     ///< host memory becomes a device buffer, shared
-  AB_STEP_MAP = 3,      ///< a device buffer is mapped to the host, shared
-  AB_STEP_PIVOT = 4,    ///< the core's own copy in host memory
-  AB_STEP_TO_HOST = 5,  ///< the source framework brings it to the host
-  AB_STEP_FROM_HOST = 6 ///< the target framework copies it from the host
+  AB_STEP_SAME = 0,      ///< the array is already at home: returned as it is
+  AB_STEP_EXCHANGE = 1,  ///< DLPack: shares memory
+  AB_STEP_WRAP = 2,      ///< host memory becomes a device buffer, shared
+  AB_STEP_MAP = 3,       ///< a device buffer is mapped to the host, shared
+  AB_STEP_PIVOT = 4,     ///< the core's own copy in host memory
+  AB_STEP_TO_HOST = 5,   ///< the source framework brings it to the host
+  AB_STEP_FROM_HOST = 6  ///< the target framework copies it from the host
 } ab_step_kind;
 
 /// "exchange", "wrap", "map", "pivot", "to_host", "from_host", "same". Static storage.
@@ -235,32 +238,32 @@ typedef struct ab_step {
 /// What a conversion will do (ab_plan) or did (ab_convert_options.record).
 typedef struct ab_record {
   uint32_t struct_size;
-  uint32_t flags;             ///< AB_REPORT_*
+  uint32_t flags;  ///< AB_REPORT_*
   const ab_backend *source;
   const ab_backend *target;
   DLDevice source_device;
   DLDevice target_device;
   DLDataType source_dtype;
   DLDataType target_dtype;
-  uint64_t bytes;             ///< size of the array's elements
+  uint64_t bytes;  ///< size of the array's elements
   uint64_t bytes_copied;
-  double seconds;             ///< 0 in a plan
-  uint32_t step_count;        ///< refused ways first, as they were tried, then those taken
-  uint32_t step_size;         ///< sizeof(ab_step) of whoever reserved the record
+  double seconds;       ///< 0 in a plan
+  uint32_t step_count;  ///< refused ways first, as they were tried, then those taken
+  uint32_t step_size;   ///< sizeof(ab_step) of whoever reserved the record
   ab_step steps[AB_MAX_STEPS];
 } ab_record;
 
 typedef struct ab_convert_options {
   uint32_t struct_size;
-  uint32_t flags;          ///< AB_CONVERT_*
-  DLDevice device;         ///< with AB_CONVERT_DEVICE_GIVEN
-  int32_t accelerator;     ///< with AB_CONVERT_ACCELERATOR: which of the target framework's accelerators
-  uint32_t copy;           ///< ab_copy_rule
-  uint32_t casting;        ///< ab_casting
-  DLDataType dtype;        ///< bits 0: keep the source's
-  const ab_stream *stream; ///< the consumer's; NULL: the target framework's current one
-  ab_record *record;       ///< filled in if not NULL, on failure as well; its struct_size must be set
-  uint32_t threads;        ///< for copies on the host; 0: as many as there are cores, 4 at most
+  uint32_t flags;           ///< AB_CONVERT_*
+  DLDevice device;          ///< with AB_CONVERT_DEVICE_GIVEN
+  int32_t accelerator;      ///< with AB_CONVERT_ACCELERATOR: which of the target framework's accelerators
+  uint32_t copy;            ///< ab_copy_rule
+  uint32_t casting;         ///< ab_casting
+  DLDataType dtype;         ///< bits 0: keep the source's
+  const ab_stream *stream;  ///< the consumer's; NULL: the target framework's current one
+  ab_record *record;        ///< filled in if not NULL, on failure as well; its struct_size must be set
+  uint32_t threads;         ///< for copies on the host; 0: as many as there are cores, 4 at most
   uint32_t reserved;
 } ab_convert_options;
 

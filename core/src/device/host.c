@@ -7,8 +7,7 @@
 static ab_status host_allocate(const ab_call *call, ab_memory *memory) {
   if (memory->device.device_type != kDLCPU) return AB_UNSUPPORTED;
   void *made = ab__allocate_aligned((size_t)memory->bytes);
-  if (made == NULL)
-    return ab_fail(call, AB_OOM, "no host memory for %llu bytes", (unsigned long long)memory->bytes);
+  if (made == NULL) return ab_fail(call, AB_OOM, "no host memory for %llu bytes", (unsigned long long)memory->bytes);
   memory->handle = made;
   memory->offset = 0;
   return AB_OK;

@@ -59,13 +59,13 @@ typedef enum ab_lock_kind { AB_LOCK_NONE = 0, AB_LOCK_PYTHON = 1 } ab_lock_kind;
 
 /// What a plugin declares about itself.
 enum {
-  AB_PLUGIN_MAIN_INTERPRETER_ONLY = 1u << 0, ///< refuses to serve subinterpreters
-  AB_PLUGIN_DELETER_ANY_THREAD = 1u << 1,    ///< the deleters of its own tensors may run on any thread
-  AB_PLUGIN_DELETER_IN_CALLBACK = 1u << 2,   ///< its framework runs foreign deleters inside driver callbacks
-  AB_PLUGIN_RELEASES_BEFORE_DONE = 1u << 3,  ///< its framework may run a foreign deleter while work is pending
-  AB_PLUGIN_OWN_CONTEXT = 1u << 4,           ///< uses a device context of its own, not the primary one
-  AB_PLUGIN_ALLOC_STREAM_KEYED = 1u << 5,    ///< its allocator reuses a block on the stream that allocated it
-  AB_PLUGIN_UNVERSIONED_ONLY = 1u << 6       ///< its framework takes and gives only capsules without a version
+  AB_PLUGIN_MAIN_INTERPRETER_ONLY = 1u << 0,  ///< refuses to serve subinterpreters
+  AB_PLUGIN_DELETER_ANY_THREAD = 1u << 1,     ///< the deleters of its own tensors may run on any thread
+  AB_PLUGIN_DELETER_IN_CALLBACK = 1u << 2,    ///< its framework runs foreign deleters inside driver callbacks
+  AB_PLUGIN_RELEASES_BEFORE_DONE = 1u << 3,   ///< its framework may run a foreign deleter while work is pending
+  AB_PLUGIN_OWN_CONTEXT = 1u << 4,            ///< uses a device context of its own, not the primary one
+  AB_PLUGIN_ALLOC_STREAM_KEYED = 1u << 5,     ///< its allocator reuses a block on the stream that allocated it
+  AB_PLUGIN_UNVERSIONED_ONLY = 1u << 6        ///< its framework takes and gives only capsules without a version
 };
 
 /* ------------------------------------------------------------------ what the core offers */
@@ -76,9 +76,9 @@ enum {
 /// Threads: any-thread; the core takes `lock` first.
 typedef struct ab_device_ops {
   uint32_t struct_size;
-  uint32_t lock;             ///< ab_lock_kind
+  uint32_t lock;  ///< ab_lock_kind
   void *self;
-  const char *name;          ///< "host", "opencl", "cuda", …
+  const char *name;  ///< "host", "opencl", "cuda", …
   /// Loads what this kind of device needs, so that other libraries cannot disturb it. Idempotent.
   ab_status (*prepare)(const ab_call *call);
   /// Gives memory, ordered-after call->stream. In `memory`: device, native_context, flags and bytes say what is wanted;
@@ -114,10 +114,10 @@ typedef enum ab_log_level { AB_LOG_DEBUG = 0, AB_LOG_INFO = 1, AB_LOG_WARNING = 
 /// Threads: any-thread, no lock needed, unless said otherwise.
 typedef struct ab_services {
   uint32_t struct_size;
-  uint16_t abi_major; ///< of the core
+  uint16_t abi_major;  ///< of the core
   uint16_t abi_minor;
   void *core;
-  const char *plugin_path; ///< the file this plugin was loaded from
+  const char *plugin_path;  ///< the file this plugin was loaded from
 
   /// Writes one line to the host's log callback.
   void (*log)(void *core, int32_t level, const char *text);
@@ -146,11 +146,11 @@ typedef struct ab_services {
   /// Takes an `old` from tensor_downgrade that nobody has consumed; gives back the tensor it was made from.
   DLManagedTensorVersioned *(*tensor_downgrade_undo)(void *core, DLManagedTensor *old);
 
-  /// Pushes `release(data)` on the deferred-release queue. It runs later, once, under the runtime's lock, after at least
-  /// the work that was enqueued before this call on the `stream_count` streams (copied and retained) is done. `bytes` is
-  /// what it holds back, for bounds. Takes no lock and calls no driver; legal inside driver callbacks and deleters.
-  /// After the runtime has begun to end nothing runs (a leak on purpose). What finds no memory for its node is leaked,
-  /// too; tensor_new has its node built in.
+  /// Pushes `release(data)` on the deferred-release queue. It runs later, once, under the runtime's lock, after at
+  /// least the work that was enqueued before this call on the `stream_count` streams (copied and retained) is done.
+  /// `bytes` is what it holds back, for bounds. Takes no lock and calls no driver; legal inside driver callbacks and
+  /// deleters. After the runtime has begun to end nothing runs (a leak on purpose). What finds no memory for its node
+  /// is leaked, too; tensor_new has its node built in.
   void (*defer_release)(void *core, void (*release)(void *data), void *data, const ab_stream *streams,
                         uint32_t stream_count, uint64_t bytes);
   /// Runs what is due in the deferred-release queue. Needs the runtime's lock.
@@ -221,7 +221,8 @@ typedef struct ab_plugin_vtable {
   /// Returns what the framework caches on `device` (device_type 0: everywhere). `*to_driver`: bytes that went back to
   /// the driver or the system; `*to_pool`: bytes that only the framework's own pool can use again. Both may be
   /// UINT64_MAX, "cannot be known". `flags`: AB_CLEAR_*. Optional.
-  ab_status (*clear_cache)(const ab_call *call, DLDevice device, uint32_t flags, uint64_t *to_driver, uint64_t *to_pool);
+  ab_status (*clear_cache)(const ab_call *call, DLDevice device, uint32_t flags, uint64_t *to_driver,
+                           uint64_t *to_pool);
   /// Gives a new stream of the framework on `device`, with one reference that stream->release gives back. Optional.
   ab_status (*make_stream)(const ab_call *call, DLDevice device, ab_stream *stream);
 
@@ -232,12 +233,12 @@ typedef struct ab_plugin_vtable {
   /// symbolic tensors. Imports nothing, must not fail, runs before start().
   int32_t (*recognizes)(void *self, void *object, int32_t *holds_for_type);
   /// REQUIRED. Fills `info` (shape and strides point to storage for AB_MAX_NDIM values).
-  /// Does not touch elements and, unless AB_CALL_WANT_TENSOR is set, waits for no device. An array that cannot be converted at all is AB_OK with
-  /// AB_INFO_NOT_CONVERTIBLE and `why_not`, so that plan() can say so.
+  /// Does not touch elements and, unless AB_CALL_WANT_TENSOR is set, waits for no device. An array that cannot be
+  /// converted at all is AB_OK with AB_INFO_NOT_CONVERTIBLE and `why_not`, so that plan() can say so.
   ab_status (*describe)(const ab_call *call, void *array, ab_array_info *info);
-  /// REQUIRED. What from_dlpack() or from_host() takes (`slot`: AB_SLOT_*) for arrays on `device`; AB_UNSUPPORTED when it
-  /// has no arrays there or not this slot. The core asks once per device and slot and keeps the answer, so it must not
-  /// depend on the thread or on settings of the process.
+  /// REQUIRED. What from_dlpack() or from_host() takes (`slot`: AB_SLOT_*) for arrays on `device`; AB_UNSUPPORTED when
+  /// it has no arrays there or not this slot. The core asks once per device and slot and keeps the answer, so it must
+  /// not depend on the thread or on settings of the process.
   ab_status (*capabilities)(const ab_call *call, DLDevice device, uint32_t slot, ab_capabilities *capabilities);
   /// REQUIRED. One more reference to `array`.
   void (*retain)(void *self, void *array);
@@ -286,8 +287,8 @@ typedef struct ab_plugin_vtable {
   /// Gives an array of the same framework and device with another dtype, rounded to nearest even, out-of-range as the
   /// framework does it; the policies of the caller have been applied before. Ordered as the framework's own work.
   ab_status (*cast)(const ab_call *call, void *array, DLDataType dtype, void **result);
-  /// Gives an uninitialised array (dtype, ndim and shape as `like`) and a tensor through which the core writes it before
-  /// anyone else uses it. AB_UNSUPPORTED where arrays cannot be written.
+  /// Gives an uninitialised array (dtype, ndim and shape as `like`) and a tensor through which the core writes it
+  /// before anyone else uses it. AB_UNSUPPORTED where arrays cannot be written.
   ab_status (*empty)(const ab_call *call, const DLTensor *like, DLDevice device, void **array,
                      DLManagedTensorVersioned **writable);
   /// What the framework holds on `device`.
@@ -304,22 +305,22 @@ enum {
 typedef struct ab_plugin {
   uint32_t struct_size;
   uint32_t reserved;
-  void *self;                     ///< handed back in ab_call.self
-  const ab_plugin_vtable *vtable; ///< valid as long as the process
+  void *self;                      ///< handed back in ab_call.self
+  const ab_plugin_vtable *vtable;  ///< valid as long as the process
 } ab_plugin;
 
 /// The descriptor: data, readable before any code of the plugin runs.
 typedef struct ab_plugin_descriptor {
   uint32_t struct_size;
-  uint16_t abi_major;        ///< AB_ABI_MAJOR it was built with
-  uint16_t abi_minor;        ///< AB_ABI_MINOR it was built with
-  const char *name;          ///< of the backend: lower case, [a-z0-9_], 1 … 63 characters
-  const char *version;       ///< of the plugin
-  const char *licence;       ///< SPDX
-  uint32_t runtime;          ///< ab_runtime_kind
-  uint32_t lock;             ///< ab_lock_kind
-  const char *runtime_abi;   ///< "abi3-3.11", "cp314t"; "" if the runtime is AB_RUNTIME_NONE
-  uint32_t flags;            ///< AB_PLUGIN_*
+  uint16_t abi_major;       ///< AB_ABI_MAJOR it was built with
+  uint16_t abi_minor;       ///< AB_ABI_MINOR it was built with
+  const char *name;         ///< of the backend: lower case, [a-z0-9_], 1 … 63 characters
+  const char *version;      ///< of the plugin
+  const char *licence;      ///< SPDX
+  uint32_t runtime;         ///< ab_runtime_kind
+  uint32_t lock;            ///< ab_lock_kind
+  const char *runtime_abi;  ///< "abi3-3.11", "cp314t"; "" if the runtime is AB_RUNTIME_NONE
+  uint32_t flags;           ///< AB_PLUGIN_*
   uint32_t reserved;
   /// Makes the plugin ready without touching its framework. `services` stays valid. On failure the plugin is
   /// skipped and the text of `error` shown; nothing else of it is called.
@@ -329,8 +330,8 @@ typedef struct ab_plugin_descriptor {
 /// The symbol each plugin exports.
 #define AB_PLUGIN_SYMBOL "arraybridge_plugin"
 /// `AB_PLUGIN_DEFINE = { … };` defines it. In C++ write `extern "C"` around it.
-#define AB_PLUGIN_DEFINE                                           \
-  extern AB_EXPORT const ab_plugin_descriptor arraybridge_plugin;  \
+#define AB_PLUGIN_DEFINE                                          \
+  extern AB_EXPORT const ab_plugin_descriptor arraybridge_plugin; \
   AB_EXPORT const ab_plugin_descriptor arraybridge_plugin
 
 #ifdef __cplusplus

@@ -67,26 +67,26 @@ static inline void ab_struct_fill(void *to, const void *from, uint32_t from_size
 /* ------------------------------------------------------------------ status */
 
 /// Every status: name, number, what it means. One list yields codes, names and texts.
-#define AB_STATUS_MAP(X)                                                                \
-  X(OK, 0, "success")                                                                   \
-  X(UNSUPPORTED, 1, "this way cannot carry the array; ask the next one")                \
-  X(WOULD_COPY, 2, "a copy would be needed, and copies are forbidden")                  \
-  X(WOULD_CAST, 3, "the dtype would change, and the casting rule forbids it")           \
-  X(INVALID_ARGUMENT, 4, "an argument is out of its range")                             \
-  X(INVALID_TENSOR, 5, "a tensor contradicts itself or its memory")                     \
-  X(NOT_RECOGNIZED, 6, "no loaded backend owns this object")                            \
-  X(NO_BACKEND, 7, "no backend of that name is loaded")                                 \
-  X(UNAVAILABLE, 8, "the framework is not installed or cannot be imported")             \
-  X(NO_DEVICE, 9, "no such device")                                                     \
-  X(OOM, 10, "out of memory")                                                           \
-  X(TOO_LARGE, 11, "larger than one allocation may be; split it")                       \
-  X(FRAMEWORK, 12, "the framework reported an error")                                   \
-  X(DRIVER, 13, "a device driver reported an error")                                    \
-  X(STREAM, 14, "a stream cannot be used so")                                           \
-  X(REFUSED, 15, "refused for safety")                                                  \
-  X(INCOMPATIBLE, 16, "built for another binary interface")                             \
-  X(CANCELLED, 17, "cancelled by the caller")                                           \
-  X(ENDING, 18, "the language runtime is ending")                                       \
+#define AB_STATUS_MAP(X)                                                      \
+  X(OK, 0, "success")                                                         \
+  X(UNSUPPORTED, 1, "this way cannot carry the array; ask the next one")      \
+  X(WOULD_COPY, 2, "a copy would be needed, and copies are forbidden")        \
+  X(WOULD_CAST, 3, "the dtype would change, and the casting rule forbids it") \
+  X(INVALID_ARGUMENT, 4, "an argument is out of its range")                   \
+  X(INVALID_TENSOR, 5, "a tensor contradicts itself or its memory")           \
+  X(NOT_RECOGNIZED, 6, "no loaded backend owns this object")                  \
+  X(NO_BACKEND, 7, "no backend of that name is loaded")                       \
+  X(UNAVAILABLE, 8, "the framework is not installed or cannot be imported")   \
+  X(NO_DEVICE, 9, "no such device")                                           \
+  X(OOM, 10, "out of memory")                                                 \
+  X(TOO_LARGE, 11, "larger than one allocation may be; split it")             \
+  X(FRAMEWORK, 12, "the framework reported an error")                         \
+  X(DRIVER, 13, "a device driver reported an error")                          \
+  X(STREAM, 14, "a stream cannot be used so")                                 \
+  X(REFUSED, 15, "refused for safety")                                        \
+  X(INCOMPATIBLE, 16, "built for another binary interface")                   \
+  X(CANCELLED, 17, "cancelled by the caller")                                 \
+  X(ENDING, 18, "the language runtime is ending")                             \
   X(INTERNAL, 19, "a defect in arraybridge or in a plugin")
 
 typedef int32_t ab_status;
@@ -102,12 +102,12 @@ enum {
 /// What a framework or driver reported, kept whole so that nothing is lost on the way to the user. Fixed size in 1.x.
 typedef struct ab_failure {
   uint32_t struct_size;
-  ab_status status;   ///< the reporter's own reading of it; AB_FRAMEWORK if it has none
-  const char *domain; ///< "python", "opencl", "cuda", "errno", or a plugin's name; static storage
-  void *object;       ///< "python": an owned reference to the exception instance; NULL in other domains
-  int64_t code;       ///< the number it has in its domain, 0 if none
-  const char *text;   ///< one line of text, valid until `release`; may be NULL
-  void *owner;        ///< for `release`
+  ab_status status;    ///< the reporter's own reading of it; AB_FRAMEWORK if it has none
+  const char *domain;  ///< "python", "opencl", "cuda", "errno", or a plugin's name; static storage
+  void *object;        ///< "python": an owned reference to the exception instance; NULL in other domains
+  int64_t code;        ///< the number it has in its domain, 0 if none
+  const char *text;    ///< one line of text, valid until `release`; may be NULL
+  void *owner;         ///< for `release`
   /// Gives up `object` and `text`. Threads: any-thread, no lock needed: an implementation that needs a lock it does
   /// not have uses services->defer_release. NULL if there is nothing to give up.
   void (*release)(struct ab_failure *self);
@@ -183,105 +183,105 @@ static inline void ab_error_hint(ab_error *error, const char *format, ...) {
 
 /// What a stream is. A stream is never a bare integer: 0, 1 and 2 mean different things in different libraries.
 typedef enum ab_stream_kind {
-  AB_STREAM_NONE = 0,       ///< no stream: the host itself; work is complete when a call returns
-  AB_STREAM_LEGACY = 1,     ///< the device's legacy default stream
-  AB_STREAM_PER_THREAD = 2, ///< the calling thread's default stream
-  AB_STREAM_HANDLE = 3,     ///< a stream object of the driver (CUstream, hipStream_t)
-  AB_STREAM_CL_QUEUE = 4,   ///< an OpenCL command queue
-  AB_STREAM_UNKNOWN = 5     ///< the framework orders its work itself and does not say on which stream
+  AB_STREAM_NONE = 0,        ///< no stream: the host itself; work is complete when a call returns
+  AB_STREAM_LEGACY = 1,      ///< the device's legacy default stream
+  AB_STREAM_PER_THREAD = 2,  ///< the calling thread's default stream
+  AB_STREAM_HANDLE = 3,      ///< a stream object of the driver (CUstream, hipStream_t)
+  AB_STREAM_CL_QUEUE = 4,    ///< an OpenCL command queue
+  AB_STREAM_UNKNOWN = 5      ///< the framework orders its work itself and does not say on which stream
 } ab_stream_kind;
 
 enum {
-  AB_STREAM_NONBLOCKING = 1u << 0, ///< the legacy stream does not wait for it, nor it for the legacy stream
-  AB_STREAM_CAPTURING = 1u << 1,   ///< a graph was being captured on it at the time of the call
-  AB_STREAM_IMMORTAL = 1u << 2,    ///< never destroyed
-  AB_STREAM_BORROWED = 1u << 3     ///< lifetime unknown (a user's integer): not to be touched after the call
+  AB_STREAM_NONBLOCKING = 1u << 0,  ///< the legacy stream does not wait for it, nor it for the legacy stream
+  AB_STREAM_CAPTURING = 1u << 1,    ///< a graph was being captured on it at the time of the call
+  AB_STREAM_IMMORTAL = 1u << 2,     ///< never destroyed
+  AB_STREAM_BORROWED = 1u << 3      ///< lifetime unknown (a user's integer): not to be touched after the call
 };
 
 /// A stream of one device. Fixed size in 1.x, copied by value; whoever keeps a copy beyond a call calls `retain` first
-/// (unless IMMORTAL), and keeps no BORROWED one. A PER_THREAD stream is only meaningful on its own `thread`: recorded or
-/// waited on elsewhere it is AB_STREAM.
+/// (unless IMMORTAL), and keeps no BORROWED one. A PER_THREAD stream is only meaningful on its own `thread`: recorded
+/// or waited on elsewhere it is AB_STREAM.
 typedef struct ab_stream {
   uint32_t struct_size;
-  uint32_t kind;           ///< ab_stream_kind
-  uint32_t flags;          ///< AB_STREAM_NONBLOCKING …
+  uint32_t kind;   ///< ab_stream_kind
+  uint32_t flags;  ///< AB_STREAM_NONBLOCKING …
   uint32_t reserved0;
-  void *handle;            ///< AB_STREAM_HANDLE, AB_STREAM_CL_QUEUE: the driver's object; else NULL
-  DLDevice device;         ///< as the framework numbers it
-  uint8_t device_uuid[16]; ///< which device that really is; all zero if unknown
-  void *native_context;    ///< CUcontext, cl_context; NULL: the primary context of the device
-  uint64_t id;             ///< the driver's unique id, by which a recycled handle is known; 0 if unknown
-  uint64_t thread;         ///< AB_STREAM_PER_THREAD: whose; the system's thread id
-  uint64_t capture_id;     ///< with AB_STREAM_CAPTURING: which capture; 0 if unknown
-  void *owner;             ///< what keeps the stream alive; for retain and release
-  void (*retain)(struct ab_stream *self);  ///< Threads: any-thread, no lock, no driver call. May be NULL, see flags
-  void (*release)(struct ab_stream *self); ///< Threads: any-thread, no lock, no driver call. May be NULL, see flags
+  void *handle;             ///< AB_STREAM_HANDLE, AB_STREAM_CL_QUEUE: the driver's object; else NULL
+  DLDevice device;          ///< as the framework numbers it
+  uint8_t device_uuid[16];  ///< which device that really is; all zero if unknown
+  void *native_context;     ///< CUcontext, cl_context; NULL: the primary context of the device
+  uint64_t id;              ///< the driver's unique id, by which a recycled handle is known; 0 if unknown
+  uint64_t thread;          ///< AB_STREAM_PER_THREAD: whose; the system's thread id
+  uint64_t capture_id;      ///< with AB_STREAM_CAPTURING: which capture; 0 if unknown
+  void *owner;              ///< what keeps the stream alive; for retain and release
+  void (*retain)(struct ab_stream *self);   ///< Threads: any-thread, no lock, no driver call. May be NULL, see flags
+  void (*release)(struct ab_stream *self);  ///< Threads: any-thread, no lock, no driver call. May be NULL, see flags
   uint64_t reserved[4];
 } ab_stream;
 
 /// A place in the memory of a device. Fixed size in 1.x.
 typedef struct ab_memory {
   uint32_t struct_size;
-  uint32_t flags;          ///< AB_MEMORY_*
-  DLDevice device;         ///< as the owner of the operations numbers it
-  uint8_t device_uuid[16]; ///< all zero if unknown
-  void *native_context;    ///< cl_context, CUcontext; NULL: the primary one
-  void *handle;            ///< an address, or an object of the driver (cl_mem)
-  uint64_t offset;         ///< from the handle, bytes
-  uint64_t bytes;          ///< how many
+  uint32_t flags;           ///< AB_MEMORY_*
+  DLDevice device;          ///< as the owner of the operations numbers it
+  uint8_t device_uuid[16];  ///< all zero if unknown
+  void *native_context;     ///< cl_context, CUcontext; NULL: the primary one
+  void *handle;             ///< an address, or an object of the driver (cl_mem)
+  uint64_t offset;          ///< from the handle, bytes
+  uint64_t bytes;           ///< how many
   uint64_t reserved[4];
 } ab_memory;
 
 enum {
-  AB_MEMORY_PINNED = 1u << 0,  ///< host memory the device can reach directly
-  AB_MEMORY_MANAGED = 1u << 1, ///< moves between host and device by itself
-  AB_MEMORY_HANDLE = 1u << 2   ///< `handle` is an object, not an address
+  AB_MEMORY_PINNED = 1u << 0,   ///< host memory the device can reach directly
+  AB_MEMORY_MANAGED = 1u << 1,  ///< moves between host and device by itself
+  AB_MEMORY_HANDLE = 1u << 2    ///< `handle` is an object, not an address
 };
 
 /* ------------------------------------------------------------------ one call and its report */
 
 /// What a step really did. The core hands in a zeroed one; a plugin sets what applies.
 enum {
-  AB_REPORT_SHARED = 1u << 0,            ///< the result uses the source's memory
-  AB_REPORT_COPIED = 1u << 1,            ///< bytes were copied; see `bytes_copied`
-  AB_REPORT_BLOCKED_HOST = 1u << 2,      ///< the host waited for a device
-  AB_REPORT_GRADIENT_DETACHED = 1u << 3, ///< the source takes part in autograd; the result does not
-  AB_REPORT_CONJ_RESOLVED = 1u << 4,     ///< a lazy conjugate was computed (a copy)
-  AB_REPORT_NEG_RESOLVED = 1u << 5,      ///< a lazy negation was computed (a copy)
-  AB_REPORT_ALIASES_MUTABLE = 1u << 6,   ///< a writable source is shared with a target that may read it later
-  AB_REPORT_CAST = 1u << 7,              ///< the dtype was changed, as the caller allowed
-  AB_REPORT_HOST_FALLBACK = 1u << 8      ///< an accelerator was asked for by number; there is none, the host was used
+  AB_REPORT_SHARED = 1u << 0,             ///< the result uses the source's memory
+  AB_REPORT_COPIED = 1u << 1,             ///< bytes were copied; see `bytes_copied`
+  AB_REPORT_BLOCKED_HOST = 1u << 2,       ///< the host waited for a device
+  AB_REPORT_GRADIENT_DETACHED = 1u << 3,  ///< the source takes part in autograd; the result does not
+  AB_REPORT_CONJ_RESOLVED = 1u << 4,      ///< a lazy conjugate was computed (a copy)
+  AB_REPORT_NEG_RESOLVED = 1u << 5,       ///< a lazy negation was computed (a copy)
+  AB_REPORT_ALIASES_MUTABLE = 1u << 6,    ///< a writable source is shared with a target that may read it later
+  AB_REPORT_CAST = 1u << 7,               ///< the dtype was changed, as the caller allowed
+  AB_REPORT_HOST_FALLBACK = 1u << 8       ///< an accelerator was asked for by number; there is none, the host was used
 };
 
 typedef struct ab_report {
   uint32_t struct_size;
-  uint32_t flags;        ///< AB_REPORT_*
-  uint64_t bytes_copied; ///< by this step
-  const char *detail;    ///< one line in static storage; may be NULL
+  uint32_t flags;         ///< AB_REPORT_*
+  uint64_t bytes_copied;  ///< by this step
+  const char *detail;     ///< one line in static storage; may be NULL
 } ab_report;
 
 /// Flags of a call. A plugin that meets an unknown flag below bit 16 returns AB_UNSUPPORTED
 /// (AB_CALL_UNDERSTOOD tells); flags from bit 16 up may be ignored.
 enum {
   AB_CALL_MUST_UNDERSTAND = 0x0000ffff,
-  AB_CALL_NEVER_COPY = 1u << 0,   ///< fail with AB_WOULD_COPY rather than copy the array's elements
-  AB_CALL_WANT_TENSOR = 1u << 16, ///< describe() may give the tensor at once, see ab_array_info.tensor
-  AB_CALL_NO_TEXT = 1u << 17,     ///< nobody reads error->text: status and failure are enough
-  AB_CALL_WANT_REPORT = 1u << 18, ///< somebody reads GRADIENT flags and `detail`; without it they may be left out
-  AB_CALL_ORDERED = 1u << 19      ///< the core has ordered producer and consumer already: share without waiting
+  AB_CALL_NEVER_COPY = 1u << 0,    ///< fail with AB_WOULD_COPY rather than copy the array's elements
+  AB_CALL_WANT_TENSOR = 1u << 16,  ///< describe() may give the tensor at once, see ab_array_info.tensor
+  AB_CALL_NO_TEXT = 1u << 17,      ///< nobody reads error->text: status and failure are enough
+  AB_CALL_WANT_REPORT = 1u << 18,  ///< somebody reads GRADIENT flags and `detail`; without it they may be left out
+  AB_CALL_ORDERED = 1u << 19       ///< the core has ordered producer and consumer already: share without waiting
 };
 #define AB_CALL_UNDERSTOOD(call, known) (((call)->flags & AB_CALL_MUST_UNDERSTAND & ~(uint32_t)(known)) == 0)
 
 /// The first parameter of every slot that works. Lives only during the call.
 typedef struct ab_call {
   uint32_t struct_size;
-  uint32_t flags;          ///< AB_CALL_*
-  void *self;              ///< what the plugin's create() put into ab_plugin.self
+  uint32_t flags;  ///< AB_CALL_*
+  void *self;      ///< what the plugin's create() put into ab_plugin.self
   /// The stream that order is promised to, on the device of the slot's device argument or array. NULL: the host;
   /// everything is complete when the slot returns. Its kind is never UNKNOWN.
   const ab_stream *stream;
-  ab_report *report;       ///< never NULL, zeroed
-  ab_error *error;         ///< never NULL, empty
+  ab_report *report;  ///< never NULL, zeroed
+  ab_error *error;    ///< never NULL, empty
   /// For work that takes long: called with what is done and what there is, bytes. Returns 0 to go on; anything else
   /// cancels (AB_CANCELLED). NULL: nobody listens.
   int (*progress)(void *context, uint64_t done, uint64_t total);
@@ -295,63 +295,64 @@ typedef struct ab_call {
 /* ------------------------------------------------------------------ arrays, described */
 
 typedef enum ab_mutability {
-  AB_MUTABLE = 0,           ///< may be written through the array
-  AB_IMMUTABLE = 1,         ///< the framework never writes it; nobody has said that others must not
-  AB_READ_ONLY = 2          ///< must not be written: a read-only view, a read-only map
+  AB_MUTABLE = 0,    ///< may be written through the array
+  AB_IMMUTABLE = 1,  ///< the framework never writes it; nobody has said that others must not
+  AB_READ_ONLY = 2   ///< must not be written: a read-only view, a read-only map
 } ab_mutability;
 
 enum {
-  AB_INFO_HOST_ACCESSIBLE = 1u << 0, ///< the elements are in memory that the host reads by address
-  AB_INFO_BYTE_SWAPPED = 1u << 1,    ///< elements are in the other byte order (complex: each half)
-  AB_INFO_GRADIENT = 1u << 2,        ///< takes part in autograd
-  AB_INFO_NOT_SHAREABLE = 1u << 3,   ///< to_dlpack() will refuse; `why_not` says why
-  AB_INFO_NOT_CONVERTIBLE = 1u << 4, ///< not even to_host() can help (traced, deleted, object dtype); `why_not` says why
-  AB_INFO_CONJUGATED = 1u << 5,      ///< lazily conjugated: the bytes are not the values; `data` must be NULL
-  AB_INFO_NEGATED = 1u << 6,         ///< lazily negated: the bytes are not the values; `data` must be NULL
-  AB_INFO_NOT_PLAIN = 1u << 7        ///< a variable, a sharded array …: never returned as it is, to_host() gives its value
+  AB_INFO_HOST_ACCESSIBLE = 1u << 0,  ///< the elements are in memory that the host reads by address
+  AB_INFO_BYTE_SWAPPED = 1u << 1,     ///< elements are in the other byte order (complex: each half)
+  AB_INFO_GRADIENT = 1u << 2,         ///< takes part in autograd
+  AB_INFO_NOT_SHAREABLE = 1u << 3,    ///< to_dlpack() will refuse; `why_not` says why
+  AB_INFO_NOT_CONVERTIBLE =
+      1u << 4,                   ///< not even to_host() can help (traced, deleted, object dtype); `why_not` says why
+  AB_INFO_CONJUGATED = 1u << 5,  ///< lazily conjugated: the bytes are not the values; `data` must be NULL
+  AB_INFO_NEGATED = 1u << 6,     ///< lazily negated: the bytes are not the values; `data` must be NULL
+  AB_INFO_NOT_PLAIN = 1u << 7  ///< a variable, a sharded array …: never returned as it is, to_host() gives its value
 };
 
 /// What an array is, without touching its elements. (An out-struct; `shape` and `strides` come filled in.)
 typedef struct ab_array_info {
   uint32_t struct_size;
-  uint32_t flags;        ///< AB_INFO_*
-  DLDataType dtype;      ///< the logical dtype, lanes 1; bfloat16 and float8 by their own codes. bits 0: DLPack has none
-  DLDevice device;       ///< where the elements are; device_type 0: on several devices
-  int32_t ndim;          ///< 0 … AB_MAX_NDIM; an array of more dimensions is NOT_CONVERTIBLE, its shape unwritten
-  uint32_t mutability;   ///< ab_mutability
-  int64_t *shape;        ///< the caller's storage for AB_MAX_NDIM values, elements
-  int64_t *strides;      ///< the caller's storage for AB_MAX_NDIM values, in BYTES, any sign
+  uint32_t flags;       ///< AB_INFO_*
+  DLDataType dtype;     ///< the logical dtype, lanes 1; bfloat16 and float8 by their own codes. bits 0: DLPack has none
+  DLDevice device;      ///< where the elements are; device_type 0: on several devices
+  int32_t ndim;         ///< 0 … AB_MAX_NDIM; an array of more dimensions is NOT_CONVERTIBLE, its shape unwritten
+  uint32_t mutability;  ///< ab_mutability
+  int64_t *shape;       ///< the caller's storage for AB_MAX_NDIM values, elements
+  int64_t *strides;     ///< the caller's storage for AB_MAX_NDIM values, in BYTES, any sign
   /// The element at index (0, …, 0), if dtype, shape, strides and BYTE_SWAPPED say fully what the bytes mean, and no
   /// device work on them is pending; the core may copy from it while it holds a reference to the array. NULL if empty,
   /// unknown, not an address, or lazily conjugated or negated.
   void *data;
-  const void *range_begin; ///< start of the memory the elements lie in; NULL: the core derives it
-  uint64_t range_bytes;  ///< its length, bytes
-  const char *why_not;   ///< static storage; see the flags. A text with values goes to call->error, status AB_OK
+  const void *range_begin;  ///< start of the memory the elements lie in; NULL: the core derives it
+  uint64_t range_bytes;     ///< its length, bytes
+  const char *why_not;      ///< static storage; see the flags. A text with values goes to call->error, status AB_OK
   /// With AB_CALL_WANT_TENSOR a plugin for which describing costs as much as exporting may do what to_dlpack() does,
   /// under its whole contract, and give the tensor here; host memory only. The tensor may then stand for dtype, ndim,
   /// shape, strides and data, which need not be written. Gives: the caller releases it. NULL otherwise.
   DLManagedTensorVersioned *tensor;
-  uint8_t device_uuid[16]; ///< all zero if unknown
-  void *native_context;    ///< cl_context, CUcontext; NULL: unknown or the primary one
+  uint8_t device_uuid[16];  ///< all zero if unknown
+  void *native_context;     ///< cl_context, CUcontext; NULL: unknown or the primary one
 } ab_array_info;
 
 /* ------------------------------------------------------------------ backends, described */
 
 typedef enum ab_layout {
-  AB_LAYOUT_ANY = 0,              ///< any strides: negative, zero, overlapping
-  AB_LAYOUT_NON_NEGATIVE = 1,     ///< any strides but negative ones
-  AB_LAYOUT_PERMUTED_COMPACT = 2, ///< dense, in any order of axes
-  AB_LAYOUT_C = 3                 ///< dense, last axis fastest
+  AB_LAYOUT_ANY = 0,               ///< any strides: negative, zero, overlapping
+  AB_LAYOUT_NON_NEGATIVE = 1,      ///< any strides but negative ones
+  AB_LAYOUT_PERMUTED_COMPACT = 2,  ///< dense, in any order of axes
+  AB_LAYOUT_C = 3                  ///< dense, last axis fastest
 } ab_layout;
 
 enum {
-  AB_ACCEPTS_BYTE_OFFSET = 1u << 0,   ///< DLTensor.byte_offset other than 0
-  AB_ACCEPTS_EMPTY = 1u << 1,         ///< arrays without elements
-  AB_ACCEPTS_ZERO_DIM = 1u << 2,      ///< 0-d arrays
-  AB_CARRIES_READ_ONLY = 1u << 3,     ///< keeps the read-only flag: the array it makes cannot be written
-  AB_READS_HOST_LATER = 1u << 4,      ///< may read imported host memory after from_dlpack() has returned
-  AB_MAKES_IMMUTABLE = 1u << 5        ///< its arrays are immutable by convention
+  AB_ACCEPTS_BYTE_OFFSET = 1u << 0,  ///< DLTensor.byte_offset other than 0
+  AB_ACCEPTS_EMPTY = 1u << 1,        ///< arrays without elements
+  AB_ACCEPTS_ZERO_DIM = 1u << 2,     ///< 0-d arrays
+  AB_CARRIES_READ_ONLY = 1u << 3,    ///< keeps the read-only flag: the array it makes cannot be written
+  AB_READS_HOST_LATER = 1u << 4,     ///< may read imported host memory after from_dlpack() has returned
+  AB_MAKES_IMMUTABLE = 1u << 5       ///< its arrays are immutable by convention
 };
 
 /// The slot that capabilities are asked for.
@@ -360,8 +361,8 @@ enum { AB_SLOT_FROM_DLPACK = 0, AB_SLOT_FROM_HOST = 1 };
 /// What from_dlpack() or from_host() of one backend takes on one device. (An out-struct.)
 typedef struct ab_capabilities {
   uint32_t struct_size;
-  uint32_t flags;           ///< AB_ACCEPTS_*, AB_CARRIES_READ_ONLY, AB_READS_HOST_LATER
-  const DLDataType *dtypes; ///< static storage: dtypes that the framework can hold, exactly
+  uint32_t flags;            ///< AB_ACCEPTS_*, AB_CARRIES_READ_ONLY, AB_READS_HOST_LATER
+  const DLDataType *dtypes;  ///< static storage: dtypes that the framework can hold, exactly
   uint32_t dtype_count;
   uint32_t layout;          ///< ab_layout: what from_dlpack() takes
   int32_t max_ndim;         ///< at most AB_MAX_NDIM
@@ -370,33 +371,33 @@ typedef struct ab_capabilities {
   uint64_t tensor_devices;  ///< set of DLDeviceType bits that a tensor may be on; 0: that of the device only
   uint32_t plugin_flags;    ///< the AB_PLUGIN_* facts that hold on this device; the descriptor has their union
   uint32_t reserved;
-  DLPackVersion dlpack_max; ///< newest version understood by the framework itself; 0.0: the core's
+  DLPackVersion dlpack_max;  ///< newest version understood by the framework itself; 0.0: the core's
 } ab_capabilities;
 
 /// One device of a framework.
 typedef struct ab_device_info {
   uint32_t struct_size;
-  uint32_t flags;          ///< AB_DEVICE_*
-  DLDevice device;         ///< as the framework numbers it
-  uint8_t uuid[16];        ///< all zero if it has none
-  const char *name;        ///< valid during the visit
-  void *native_context;    ///< cl_context or CUcontext; NULL if none
-  void *native_device;     ///< cl_device_id or NULL
-  void *native_queue;      ///< cl_command_queue of the framework, if it shows it; or NULL
-  uint64_t memory_bytes;   ///< size of its memory; 0 if unknown
-  uint64_t domain;         ///< kDLExtDev: devices are the same only if uuid or domain is equal and not zero
+  uint32_t flags;         ///< AB_DEVICE_*
+  DLDevice device;        ///< as the framework numbers it
+  uint8_t uuid[16];       ///< all zero if it has none
+  const char *name;       ///< valid during the visit
+  void *native_context;   ///< cl_context or CUcontext; NULL if none
+  void *native_device;    ///< cl_device_id or NULL
+  void *native_queue;     ///< cl_command_queue of the framework, if it shows it; or NULL
+  uint64_t memory_bytes;  ///< size of its memory; 0 if unknown
+  uint64_t domain;        ///< kDLExtDev: devices are the same only if uuid or domain is equal and not zero
 } ab_device_info;
 
 enum {
-  AB_DEVICE_DEFAULT = 1u << 0,       ///< where the framework puts new arrays now
-  AB_DEVICE_UNIFIED_MEMORY = 1u << 1 ///< host and device use the same memory
+  AB_DEVICE_DEFAULT = 1u << 0,        ///< where the framework puts new arrays now
+  AB_DEVICE_UNIFIED_MEMORY = 1u << 1  ///< host and device use the same memory
 };
 
 /// How much of a framework's work fence() and finish() mean, and reached.
 enum {
-  AB_SCOPE_CURRENT = 1u << 0,       ///< the calling thread's current stream
-  AB_SCOPE_COMPUTE_ORDER = 1u << 1, ///< what the framework orders by itself (JAX)
-  AB_SCOPE_CONTEXT = 1u << 2        ///< every stream of the context
+  AB_SCOPE_CURRENT = 1u << 0,        ///< the calling thread's current stream
+  AB_SCOPE_COMPUTE_ORDER = 1u << 1,  ///< what the framework orders by itself (JAX)
+  AB_SCOPE_CONTEXT = 1u << 2         ///< every stream of the context
 };
 
 /// Called once for each device. Returns 0 to go on, anything else to stop.
@@ -405,24 +406,24 @@ typedef int (*ab_device_visitor)(void *context, const ab_device_info *device);
 /// What is known of a framework without importing it.
 typedef struct ab_framework_info {
   uint32_t struct_size;
-  uint32_t flags;      ///< AB_FRAMEWORK_*
-  char version[64];    ///< of the framework; empty if unknown
-  char detail[256];    ///< why it cannot be used, or what to know about it; may be empty
+  uint32_t flags;    ///< AB_FRAMEWORK_*
+  char version[64];  ///< of the framework; empty if unknown
+  char detail[256];  ///< why it cannot be used, or what to know about it; may be empty
 } ab_framework_info;
 
 /// What a framework holds on one device, bytes; UINT64_MAX: cannot be known. (An out-struct.)
 typedef struct ab_memory_info {
   uint32_t struct_size;
   uint32_t reserved;
-  uint64_t in_use;     ///< by live arrays
-  uint64_t cached;     ///< kept by its allocator for later
-  uint64_t limit;      ///< the most it may take
-  char detail[256];    ///< why something cannot be known; may be empty
+  uint64_t in_use;   ///< by live arrays
+  uint64_t cached;   ///< kept by its allocator for later
+  uint64_t limit;    ///< the most it may take
+  char detail[256];  ///< why something cannot be known; may be empty
 } ab_memory_info;
 
 enum {
-  AB_FRAMEWORK_INSTALLED = 1u << 0, ///< can be imported, as far as one can tell without doing so
-  AB_FRAMEWORK_IMPORTED = 1u << 1   ///< the process has imported it
+  AB_FRAMEWORK_INSTALLED = 1u << 0,  ///< can be imported, as far as one can tell without doing so
+  AB_FRAMEWORK_IMPORTED = 1u << 1    ///< the process has imported it
 };
 
 #ifdef __cplusplus
