@@ -126,8 +126,16 @@ def small(rounds: int) -> list[dict[str, Any]]:
         calls = [call for call in calls if usable(call)]
         ours, *theirs = interleaved([lambda a=x[source], t=target: convert(a, t), *calls], rounds)
         bar = BARS.get((source, target), 1.0)
-        rows.append({"source": source, "target": target, "ours_ns": ours, "public_ns": min(theirs),
-                     "ratio": ours / min(theirs), "bar": bar})  # fmt: skip
+        rows.append(
+            {
+                "source": source,
+                "target": target,
+                "ours_ns": ours,
+                "public_ns": min(theirs),
+                "ratio": ours / min(theirs),
+                "bar": bar,
+            }
+        )
         gc.collect()
     return rows
 
@@ -158,8 +166,16 @@ def large(rounds: int) -> list[dict[str, Any]]:
                 del result
             with arraybridge.records() as log:
                 arraybridge.convert(x[source], target)
-            rows.append({"source": source, "target": target, "best_us": min(times),
-                         "median_us": sorted(times)[len(times) // 2], "copied": log[0].copied, "bound_us": 100})  # fmt: skip
+            rows.append(
+                {
+                    "source": source,
+                    "target": target,
+                    "best_us": min(times),
+                    "median_us": sorted(times)[len(times) // 2],
+                    "copied": log[0].copied,
+                    "bound_us": 100,
+                }
+            )
     return rows
 
 
@@ -183,10 +199,16 @@ def import_time() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """What the numbers belong to."""
     return {
-        "python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__, "jax": jax.__version__,
-        "tensorflow": tf.__version__, "pyclesperanto": cle.__version__, "arraybridge": arraybridge.__version__,
-        "cores": str(os.cpu_count()), "load": f"{os.getloadavg()[0]:.1f}",
-    }  # fmt: skip
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "jax": jax.__version__,
+        "tensorflow": tf.__version__,
+        "pyclesperanto": cle.__version__,
+        "arraybridge": arraybridge.__version__,
+        "cores": str(os.cpu_count()),
+        "load": f"{os.getloadavg()[0]:.1f}",
+    }
 
 
 def show(results: dict[str, Any]) -> None:
@@ -201,23 +223,42 @@ def show(results: dict[str, Any]) -> None:
         table.add_column(column, justify="left" if column in ("arrow", "") else "right")
     for row in results["small"]:
         met = row["ratio"] <= row["bar"]
-        table.add_row(f"{row['source']} -> {row['target']}", f"{row['ours_ns']:,.0f}", f"{row['public_ns']:,.0f}",
-                      f"{row['ratio']:.2f}", f"{row['bar']:.1f}", "met" if met else "[bold]missed[/bold]")  # fmt: skip
+        table.add_row(
+            f"{row['source']} -> {row['target']}",
+            f"{row['ours_ns']:,.0f}",
+            f"{row['public_ns']:,.0f}",
+            f"{row['ratio']:.2f}",
+            f"{row['bar']:.1f}",
+            "met" if met else "[bold]missed[/bold]",
+        )
     for row in results["same"]:
         met = row["ours_ns"] <= row["bound_ns"]
-        table.add_row(f"{row['source']} -> {row['target']}", f"{row['ours_ns']:,.0f}", "", "", f"{row['bound_ns']} ns",
-                      "met" if met else "[bold]missed[/bold]")  # fmt: skip
+        table.add_row(
+            f"{row['source']} -> {row['target']}",
+            f"{row['ours_ns']:,.0f}",
+            "",
+            "",
+            f"{row['bound_ns']} ns",
+            "met" if met else "[bold]missed[/bold]",
+        )
     console.print(table)
     table = Table(title="64 MiB float32 on a 64-byte boundary, us")
     for column in ("arrow", "best", "median", "bound", ""):
         table.add_column(column, justify="left" if column in ("arrow", "") else "right")
     for row in results["large"]:
-        table.add_row(f"{row['source']} -> {row['target']}", f"{row['best_us']:,.1f}", f"{row['median_us']:,.1f}",
-                      str(row["bound_us"]), "copied" if row["copied"] else "shared")  # fmt: skip
+        table.add_row(
+            f"{row['source']} -> {row['target']}",
+            f"{row['best_us']:,.1f}",
+            f"{row['median_us']:,.1f}",
+            str(row["bound_us"]),
+            "copied" if row["copied"] else "shared",
+        )
     console.print(table)
     imported = results["import"]
-    console.print(f"import arraybridge: best {imported['best_ms']:.1f} ms, median {imported['median_ms']:.1f} ms, "
-                  f"bound {imported['bound_ms']} ms; frameworks imported with it: {imported['frameworks']}")  # fmt: skip
+    console.print(
+        f"import arraybridge: best {imported['best_ms']:.1f} ms, median {imported['median_ms']:.1f} ms, "
+        f"bound {imported['bound_ms']} ms; frameworks imported with it: {imported['frameworks']}"
+    )
 
 
 def plot(results: dict[str, Any], path: Path) -> None:
@@ -249,8 +290,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--strict", type=float, help="fail if a ratio or time is above this many times its bar")
     arguments = parser.parse_args()
-    results = {"versions": versions(), "small": small(arguments.rounds), "same": same(arguments.rounds),
-               "large": large(arguments.rounds), "import": import_time()}  # fmt: skip
+    results = {
+        "versions": versions(),
+        "small": small(arguments.rounds),
+        "same": same(arguments.rounds),
+        "large": large(arguments.rounds),
+        "import": import_time(),
+    }
     show(results)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2))
@@ -269,8 +315,11 @@ def main() -> int:
         for row in results["same"]
         if row["ours_ns"] > factor * row["bound_ns"]
     ]
-    worst += [f"{row['source']} -> {row['target']}: {row['best_us']:.0f} us" for row in results["large"]
-              if row["best_us"] > factor * row["bound_us"] or row["copied"]]  # fmt: skip
+    worst += [
+        f"{row['source']} -> {row['target']}: {row['best_us']:.0f} us"
+        for row in results["large"]
+        if row["best_us"] > factor * row["bound_us"] or row["copied"]
+    ]
     if results["import"]["best_ms"] > factor * results["import"]["bound_ms"] or results["import"]["frameworks"] != "[]":
         worst.append(f"import: {results['import']}")
     for line in worst:

@@ -29,12 +29,11 @@ def _has_gpu() -> bool:
 if not _has_gpu():
     pytest.skip("no NVIDIA GPU that CuPy can use on this machine", allow_module_level=True)
 
+import arraybridge  # noqa: E402
 import cupy  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-
-import arraybridge  # noqa: E402
 
 DTYPES = ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"]
 DTYPES += ["float16", "float32", "float64", "complex64", "complex128"]
@@ -106,7 +105,9 @@ def test_host_arrays_go_there_and_back(framework: str, dtype: str) -> None:
 def test_strided_views_arrive(source: str, target: str) -> None:
     array = values("float32", (6, 8, 10))
     made = MAKE[source](array)[::2, 1:, ::3]
-    assert READ[target](arraybridge.convert(made, target)).tobytes() == np.ascontiguousarray(array[::2, 1:, ::3]).tobytes()
+    assert (
+        READ[target](arraybridge.convert(made, target)).tobytes() == np.ascontiguousarray(array[::2, 1:, ::3]).tobytes()
+    )
 
 
 @pytest.mark.parametrize("attempt", range(20))

@@ -18,7 +18,10 @@ import numpy as np  # noqa: E402
 NAMES = ["numpy", "torch", "tensorflow", "jax", "pyclesperanto"]
 
 DTYPES: dict[str, np.dtype[Any]] = {
-    **{name: np.dtype(name) for name in ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"]},
+    **{
+        name: np.dtype(name)
+        for name in ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"]
+    },
     **{name: np.dtype(name) for name in ["float16", "float32", "float64", "complex64", "complex128"]},
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
@@ -141,7 +144,9 @@ def _operate_tensorflow(array: Any) -> Any:
     import tensorflow as tf
 
     # Adding is what aborts on memory that is not aligned to 64 bytes; types that cannot be added are compared.
-    return array + array if array.dtype.is_floating and array.dtype.size > 1 else tf.concat([array[None], array[None]], 0)
+    return (
+        array + array if array.dtype.is_floating and array.dtype.size > 1 else tf.concat([array[None], array[None]], 0)
+    )
 
 
 def _operate_cle(array: Any) -> Any:
@@ -165,8 +170,13 @@ OPERATE: dict[str, Callable[[Any], Any]] = {
 def module_of(array: Any) -> str:
     """The framework that owns the type, from the type itself."""
     names = {
-        "numpy": "numpy", "torch": "torch", "tensorflow": "tensorflow",
-        "jaxlib": "jax", "jax": "jax", "pyclesperanto_opencl": "pyclesperanto", "pyclesperanto": "pyclesperanto",
+        "numpy": "numpy",
+        "torch": "torch",
+        "tensorflow": "tensorflow",
+        "jaxlib": "jax",
+        "jax": "jax",
+        "pyclesperanto_opencl": "pyclesperanto",
+        "pyclesperanto": "pyclesperanto",
     }
     kind = array if isinstance(array, type) else type(array)
     return names.get(kind.__module__.split(".")[0], kind.__module__)

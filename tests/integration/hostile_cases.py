@@ -592,9 +592,10 @@ tensorflow_foreign("sparse", lambda tf: tf.sparse.from_dense([[0.0, 1.0], [2.0, 
 tensorflow_foreign("slices", lambda tf: tf.IndexedSlices(tf.constant([1.0]), tf.constant([0])))
 tensorflow_foreign("tensor_array", lambda tf: tf.TensorArray(tf.float32, 2))
 tensorflow_foreign("quantised", lambda tf: tf.quantization.quantize([1.0, 2.0], 0.0, 3.0, tf.quint8).output)
-tensorflow_foreign("int4", lambda tf: tf.cast([1, 2], tf.int4), "either")
+tensorflow_foreign("int4", lambda tf: tf.constant(np.zeros(3, __import__("ml_dtypes").int4)), "either")
 tensorflow_foreign("keras_input", lambda tf: tf.keras.Input((3,)))
-tensorflow_foreign("other_float8", lambda tf: tf.cast([1.0], tf.dtypes.experimental.float8_e4m3b11fnuz), "either")
+tensorflow_foreign("other_float8", lambda tf: tf.constant(np.zeros(3, __import__("ml_dtypes").float8_e4m3fnuz)),
+                   "either")
 
 
 @case("tensorflow", "right")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import arraybridge
 import numpy as np
 import pytest
-from frameworks import DTYPES, MAKE, NAMES, READ, aligned, holds, module_of, random_array, raw
-
-import arraybridge
 from arraybridge import MemoryConversionError
+from frameworks import DTYPES, MAKE, NAMES, READ, aligned, holds, module_of, random_array, raw
 
 Array = np.ndarray[Any, Any]
 
@@ -94,8 +93,11 @@ def torch_with_layout(base: Array, dtype: str, layout: str) -> Any:
     if layout == "transposed":
         return tensor.permute(1, 0, 2)
     if layout == "stepped":
-        wide = tensor.new_zeros([2 * n for n in base.shape]) if dtype[:6] != "float8" else MAKE["torch"](
-            np.zeros([2 * n for n in base.shape], base.dtype), dtype)
+        wide = (
+            tensor.new_zeros([2 * n for n in base.shape])
+            if dtype[:6] != "float8"
+            else MAKE["torch"](np.zeros([2 * n for n in base.shape], base.dtype), dtype)
+        )
         view = wide[::2, ::2, ::2]
         view.copy_(tensor)
         return view
@@ -114,8 +116,12 @@ def test_same_bits_arrive(source: str, target: str, dtype: str, layout: str) -> 
     if not holds(target, dtype, shape):
         with pytest.raises(MemoryConversionError) as caught:
             arraybridge.convert(array, target)
-        assert dtype in str(caught.value) or "dimension" in str(caught.value) or "0-d" in str(caught.value) or \
-            "without elements" in str(caught.value)
+        assert (
+            dtype in str(caught.value)
+            or "dimension" in str(caught.value)
+            or "0-d" in str(caught.value)
+            or "without elements" in str(caught.value)
+        )
         return
     result = arraybridge.convert(array, target)
     assert module_of(result) == target
