@@ -63,7 +63,7 @@ make_venv() {
   [ -x "$PYTHON" ] || "$(find_python)" -m venv "$VENV"
   cmp -s "$requirements" "$stamp" && return 0
   say "installing the Python packages of $(basename "$requirements") (a few minutes the first time)"
-  "$PYTHON" -m pip install -q --disable-pip-version-check -r "$requirements"
+  "$PYTHON" -m pip install -qq --disable-pip-version-check -r "$requirements"
   cp "$requirements" "$stamp"
 }
 

@@ -51,17 +51,21 @@ static ab_status fetch_shared(ab__conversion *c, const ab_stream *stream, DLMana
   ab_status status = c->at.source->vtable->to_dlpack(&run.call, c->source, &given);
   if (status == AB_OK) status = ab__tensor_adopt(&given, c->error);
   if (status == AB_OK) status = check_described(c, c->info.device, &given);
-  if (status == AB_OK) *tensor = given;
-  if (status == AB_OK) c->report |= run.report.flags;
-  return status;
+  if (status != AB_OK) return status;
+  *tensor = given;
+  c->report |= run.report.flags & ~(uint32_t)AB_REPORT_SHARED;
+  return AB_OK;
 }
+
+/* A core built without OpenCL, or a machine without its loader, leaves the frameworks' own copies. */
+static ab_status without_opencl(ab_status status) { return status == AB_UNAVAILABLE ? AB_UNSUPPORTED : status; }
 
 static ab_status fetch_mapped(ab__conversion *c, DLManagedTensorVersioned **tensor) {
   DLManagedTensorVersioned *device = NULL;
   ab_status status = fetch_shared(c, NULL, &device);
   if (status != AB_OK) return status;
   void *token = blocking_begin(c, BLOCKING_BYTES); /* maps wait for the device */
-  status = ab__opencl_map(device, tensor, c->error);
+  status = without_opencl(ab__opencl_map(device, tensor, c->error));
   blocking_end(c, token);
   if (status != AB_OK) ab__tensor_delete(device);
   return status;
@@ -216,12 +220,24 @@ static void mark_read_only(const ab__conversion *c, int fresh, DLManagedTensorVe
     tensor->flags |= DLPACK_FLAG_BITMASK_READ_ONLY;
 }
 
+int ab__conversion_wrap_refused(ab__conversion *c, const ab__way *way, ab_step *why) {
+  if (way->deliver != AB__DELIVER_WRAP || way->hold != AB__HOLD_SHARE || c->info.data == NULL) return 0;
+  ab__native native;
+  ab_status status = ab__target_native(c->at.target, c->at.device, &native, c->error);
+  if (status == AB_OK)
+    status = ab__opencl_can_wrap(native.context, native.device, c->info.data, c->at.itemsize, c->at.bytes, c->error);
+  if (status == AB_OK) return 0;
+  snprintf(why->reason, sizeof why->reason, "%.*s", AB_STEP_REASON - 1, c->error->text);
+  ab_error_clear(c->error);
+  return 1;
+}
+
 static ab_status wrap(ab__conversion *c, DLManagedTensorVersioned **tensor) {
   ab__native native;
   ab_status status = ab__target_native(c->at.target, c->at.device, &native, c->error);
   if (status != AB_OK) return status;
   DLManagedTensorVersioned *wrapped = NULL;
-  status = ab__opencl_wrap(native.context, native.device, c->at.device, *tensor, &wrapped, c->error);
+  status = without_opencl(ab__opencl_wrap(native.context, native.device, c->at.device, *tensor, &wrapped, c->error));
   if (status != AB_OK) return status;
   *tensor = wrapped;
   ab__record_step(c->record, AB_STEP_WRAP, 0);
@@ -273,7 +289,7 @@ uint32_t ab__conversion_aliasing(const ab__conversion *c) {
 static void note_import(ab__conversion *c, const ab__way *way, int fresh, const ab_report *report) {
   const int copied = (report->flags & (AB_REPORT_COPIED | AB_REPORT_SHARED)) == AB_REPORT_COPIED;
   const int shared = !fresh && !copied;
-  c->report |= fresh ? report->flags & ~(uint32_t)AB_REPORT_SHARED : report->flags;
+  c->report |= report->flags & ~(uint32_t)AB_REPORT_SHARED;
   if (shared) c->report |= AB_REPORT_SHARED | ab__conversion_aliasing(c);
   const uint64_t bytes = copied ? ab__conversion_copied_bytes(c) : 0;
   const int mapped = way->fetch == AB__FETCH_MAP && !fresh;

@@ -40,6 +40,9 @@ uint32_t ab__conversion_aliasing(const ab__conversion *c);
 /// 1 if the described memory is what from_host() takes, so that no copy of the core's is needed before.
 int ab__conversion_pushes_as_it_is(const ab__conversion *c);
 
+/// For a plan: 1 if the OpenCL layer would refuse to wrap the described memory; the reason is written to `why`.
+int ab__conversion_wrap_refused(ab__conversion *c, const ab__way *way, ab_step *why);
+
 /// Goes one way. `stream`: the consumer's, NULL on the host. Gives `*object`. A way that fails leaves no trace but the
 /// error. Returns: AB_OK; AB_UNSUPPORTED and AB_WOULD_COPY: try the next way; others end the conversion.
 ab_status ab__conversion_go(ab__conversion *c, const ab__way *way, const ab_stream *stream, void **object);

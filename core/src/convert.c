@@ -70,7 +70,7 @@ static ab_status describe(ab__conversion *c, uint32_t flags) {
   c->info.shape = c->shape;
   c->info.strides = c->strides;
   const ab_status status = c->at.source->vtable->describe(&run.call, c->source, &c->info);
-  if (status == AB_OK) c->report |= run.report.flags;
+  if (status == AB_OK) c->report |= run.report.flags & ~(uint32_t)AB_REPORT_SHARED; /* the core's to say */
   return status;
 }
 
@@ -219,13 +219,27 @@ static int stays(const ab__conversion *c) {
 static int plainly_stays(const ab__conversion *c) {
   const ab_convert_options *o = c->options;
   const uint32_t changes = ~(uint32_t)AB_CONVERT_LOCK_HELD;
-  return c->at.source == c->at.target && o->copy != AB_COPY_ALWAYS && o->dtype.bits == 0 && (o->flags & changes) == 0 &&
-         o->record == NULL;
+  return c->at.source == c->at.target && o->copy != AB_COPY_ALWAYS && o->dtype.bits == 0 && (o->flags & changes) == 0;
 }
 
 static void give_same(const ab__conversion *c, ab_array *result) {
   c->at.source->vtable->retain(c->at.source->self, c->source);
   *result = (ab_array){.backend = c->at.target, .object = c->source};
+}
+
+/* Somebody wants to read what there was to it; that the array cannot be described does not matter. */
+static void record_same(ab__conversion *c) {
+  memset(&c->info, 0, sizeof c->info);
+  ab_status status = ab__backend_start(c->at.source, c->error);
+  if (status == AB_OK) status = describe(c, 0);
+  if (status == AB_OK) (void)understand(c);
+  ab__tensor_delete(c->info.tensor);
+  ab_error_clear(c->error);
+  c->at.device = c->info.device;
+  c->at.dtype = c->info.dtype;
+  ab__record_ends(c->record, &c->at);
+  ab__record_step(c->record, AB_STEP_SAME, 0);
+  c->record->flags = AB_REPORT_SHARED;
 }
 
 static ab_status start_both(ab__conversion *c) {
@@ -260,6 +274,7 @@ static ab_status convert_described(ab__conversion *c, ab_array *result) {
 static ab_status convert_locked(ab__conversion *c, ab_array *result) {
   if (c->locked && ab__release_waiting(c->bridge->release)) ab_bridge_drain(c->bridge);
   if (plainly_stays(c)) {
+    if (c->record != NULL) record_same(c);
     give_same(c, result);
     return AB_OK;
   }
@@ -268,10 +283,12 @@ static ab_status convert_locked(ab__conversion *c, ab_array *result) {
   if (status == AB_OK) status = describe(c, share);
   if (status == AB_OK && c->info.tensor != NULL) {
     void *object = NULL;
-    if (ab__quick_exchange(c, &object)) {
-      *result = (ab_array){.backend = c->at.target, .object = object};
-      return AB_OK;
+    if (ab__quick_exchange(c, &status, &object)) {
+      if (status == AB_OK) *result = (ab_array){.backend = c->at.target, .object = object};
+      ab__tensor_delete(c->info.tensor);
+      return status;
     }
+    status = AB_OK;
     if (c->info.tensor == NULL) status = describe(c, share); /* the target has consumed it and failed */
   }
   if (status == AB_OK) return convert_described(c, result);
@@ -305,7 +322,7 @@ static ab_status plan_ways(ab__conversion *c) {
     const ab__way *way = &ab__ways[index];
     ab_step why = {.reason = ""};
     if (ab__way_is_foreign(&c->at, way)) continue;
-    if (!ab__way_refused(&c->at, way, &why)) {
+    if (!ab__way_refused(&c->at, way, &why) && !ab__conversion_wrap_refused(c, way, &why)) {
       plan_way(c, way);
       return AB_OK;
     }
@@ -315,6 +332,10 @@ static ab_status plan_ways(ab__conversion *c) {
 }
 
 static ab_status plan_locked(ab__conversion *c) {
+  if (plainly_stays(c)) {
+    record_same(c);
+    return AB_OK;
+  }
   ab_status status = start_both(c);
   if (status == AB_OK) status = describe(c, 0);
   if (status == AB_OK) status = settle(c);

@@ -43,7 +43,7 @@ static int fits(const DLTensor *t, const ab__ability *ability) {
          (can->max_bytes == 0 || bytes <= can->max_bytes);
 }
 
-int ab__quick_exchange(ab__conversion *c, void **object) {
+int ab__quick_exchange(ab__conversion *c, ab_status *status, void **object) {
   DLManagedTensorVersioned *tensor = c->info.tensor;
   if (tensor == NULL || !asks_for_nothing(c->options)) return 0;
   const uint32_t plain = AB_INFO_HOST_ACCESSIBLE | AB_INFO_GRADIENT;
@@ -60,13 +60,13 @@ int ab__quick_exchange(ab__conversion *c, void **object) {
   ab__invocation_init(&run, c->at.target, 0, NULL, c->error);
   int32_t consumed = 0;
   void *made = NULL;
-  const ab_status status =
-      c->at.target->vtable->from_dlpack(&run.call, tensor, tensor->dl_tensor.device, &consumed, &made);
-  if (status == AB_OK || consumed) c->info.tensor = NULL;
-  if (status == AB_OK && made != NULL) {
+  *status = c->at.target->vtable->from_dlpack(&run.call, tensor, tensor->dl_tensor.device, &consumed, &made);
+  if (*status == AB_OK || consumed) c->info.tensor = NULL;
+  if (*status == AB_OK && made != NULL) {
     *object = made;
     return 1;
   }
-  ab_error_clear(c->error); /* the long way finds out again, and says so */
+  if (*status != AB_OK && *status != AB_UNSUPPORTED && *status != AB_WOULD_COPY) return 1;
+  ab_error_clear(c->error); /* the long way asks again, and tells */
   return 0;
 }

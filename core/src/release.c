@@ -34,8 +34,8 @@ int ab__release_push_node(ab__release *queue, ab__release_node *node) {
   return bytes_of(held) >= ASK_AT_BYTES || count_of(held) >= ASK_AT_COUNT;
 }
 
-/* Streams are waited for through the device layer; host order is all there is until a layer with events exists, and
- * convert.c refuses devices that need one. */
+/* Streams are not waited for yet: the CUDA device layer, with its events, is to come. Until then the order back from a
+ * device is the framework's own. */
 int ab__release_push(ab__release *queue, void (*fn)(void *data), void *data, const ab_stream *streams, uint32_t count,
                      uint64_t bytes) {
   (void)streams;

@@ -25,7 +25,7 @@ ab_status cle_capabilities(const ab_call *call, DLDevice device, uint32_t slot, 
       .flags = slot == AB_SLOT_FROM_DLPACK ? AB_READS_HOST_LATER : 0u,
       .layout = AB_LAYOUT_C,
       .max_ndim = MOST_DIMENSIONS,
-      .alignment = 1,  // of host memory; what wraps it knows what the device asks
+      .alignment = 0,  // that of the dtype; what wraps host memory knows if the device asks for more
       .max_bytes = found->facts.max_bytes,
       .tensor_devices = UINT64_C(1) << (int)device.device_type,
       .plugin_flags = AB_PLUGIN_OWN_CONTEXT | AB_PLUGIN_DELETER_IN_CALLBACK | AB_PLUGIN_DELETER_ANY_THREAD,

@@ -15,6 +15,7 @@ static void state_cpu(ab_capabilities *can) {
 ab_status torch_capabilities(const ab_call *call, DLDevice device, uint32_t slot, ab_capabilities *capabilities) {
   torch_framework *torch = call->self;
   if (slot != AB_SLOT_FROM_DLPACK && slot != AB_SLOT_FROM_HOST) return ab_fail(call, AB_UNSUPPORTED, "unknown slot");
+  if (device.device_type == kDLCPU && device.device_id != 0) return ab_fail(call, AB_UNSUPPORTED, "torch has one host");
   ab_capabilities can = {.struct_size = (uint32_t)sizeof can};
   state_cpu(&can);
   if (device.device_type != kDLCPU) {

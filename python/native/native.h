@@ -26,6 +26,9 @@ void native_drain(void);
 /// Marks the end of Python: nothing is released from now on.
 void native_runtime_end(void);
 
+/// The text of a str that C can read whole: one with an embedded NUL is a ValueError. Borrowed from `object`; NULL: error.
+const char *native_text(PyObject *object);
+
 /* ------------------------------------------------------------------ discovery.c: the bridge and its plugins */
 
 /// The one bridge of the process. Borrowed; never NULL after native_bridge_init().

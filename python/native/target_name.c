@@ -72,8 +72,16 @@ static const ab_backend *find(const char *text) {
   return NULL;
 }
 
+const char *native_text(PyObject *object) {
+  Py_ssize_t size = 0;
+  const char *text = PyUnicode_AsUTF8AndSize(object, &size);
+  if (text == NULL || strlen(text) == (size_t)size) return text;
+  PyErr_Format(PyExc_ValueError, "%R has a NUL character in it", object);
+  return NULL;
+}
+
 static const ab_backend *find_text(PyObject *name) {
-  const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
+  const char *text = native_text(name);
   const ab_backend *backend = text != NULL ? find(text) : NULL;
   if (backend != NULL) remember(name, backend);
   return backend;

@@ -239,19 +239,17 @@ def in_a_jax_callback() -> dict[str, Any]:
                 seen["wrong"].append(target)
         return np.asarray(arraybridge.convert(x, "numpy")) + 1
 
-    def function(x: Any) -> Any:
-        busy = (ones @ ones)[0, :4] * 0  # long enough for JAX to run all of it on a thread of its own
-        return jax.pure_callback(callback, jax.ShapeDtypeStruct(x.shape, x.dtype), x + busy)
-
-    ones = jax.numpy.ones((500, 500), "float32")
-    function = jax.jit(function)
+    function = jax.jit(lambda x: jax.pure_callback(callback, jax.ShapeDtypeStruct(x.shape, x.dtype), x))
+    # A computation on two devices runs on threads of XLA, one on a single device on the caller's.
+    everywhere = jax.sharding.NamedSharding(jax.make_mesh((2,), ("x",)), jax.sharding.PartitionSpec("x"))
     sources = {name: array_of(name, (16,)) for name in NAMES}
     references = {name: sys.getrefcount(sources[name]) for name in NAMES}
     for round_ in range(20):
         for source, target in PAIRS:
             if source != target:
                 held[f"{source}-{target}"] = arraybridge.convert(sources[source], target)
-        if not np.array_equal(np.asarray(function(np.full(4, round_, np.float32))), np.full(4, round_ + 1)):
+        x = jax.device_put(np.full(4, round_, np.float32), everywhere)
+        if not np.array_equal(np.asarray(function(x)), np.full(4, round_ + 1)):
             seen["wrong"].append(f"round {round_}")
     settle()
     seen["kept"] = [name for name in NAMES if sys.getrefcount(sources[name]) != references[name]]
@@ -313,7 +311,9 @@ def _drop_large(source: str, target: str, nbytes: int, copy: bool | None) -> int
     assert held > nbytes // 2, f"{held} bytes: the array is not really there"
     del array
     del result
-    pass  # a bytecode boundary, where the pending call runs
+    end = time.monotonic() + (2 if "pyclesperanto" in (source, target) else 0)
+    while resident() - before > nbytes // 8 and time.monotonic() < end:
+        pass  # the OpenCL driver lets go on a thread of its own; nobody drains here
     return resident() - before
 
 
@@ -425,28 +425,21 @@ class Fault:
         return self if instance is None else functools.partial(self, instance)
 
 
-class PropertyFault(Fault):
-    """The same for an attribute that is read."""
-
-    def __get__(self, instance: Any, owner: Any) -> Any:
-        if instance is None:
-            return self.original
-        self.calls += 1
-        if self.armed:
-            raise Injected(self.armed)
-        return self.original.__get__(instance, owner)
-
-
 def _fault_at(path: str) -> Fault:
-    """Puts a fault in the place of `module:owner.attribute`; a trailing `!` says that it is a property."""
-    module, _, names = path.rstrip("!").partition(":")
+    """Puts a fault in the place of `module:owner.attribute`."""
+    module, _, names = path.partition(":")
     *owners, last = names.split(".")
+    if module.startswith("pyclesperanto"):
+        importlib.import_module("pyclesperanto")  # which gives the type some of its methods
     owner: Any = importlib.import_module(module)
     for name in owners:
         owner = getattr(owner, name)
     original = owner.__dict__.get(last, getattr(owner, last)) if isinstance(owner, type) else getattr(owner, last)
-    fault = (PropertyFault if path.endswith("!") else Fault)(original)
-    setattr(owner, last, fault)
+    fault = Fault(original)
+    static = isinstance(original, staticmethod)
+    if static:
+        fault.original = original.__func__
+    setattr(owner, last, staticmethod(fault) if static else fault)
     return fault
 
 

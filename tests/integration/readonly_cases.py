@@ -11,11 +11,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-from frameworks import MAKE, NAMES, READ, aligned, random_array
-
 import arraybridge
+import numpy as np
 from arraybridge import MemoryConversionError
+from frameworks import MAKE, NAMES, READ, aligned, random_array
 
 Array = np.ndarray[Any, Any]
 SHAPE = (8, 16)
@@ -194,10 +193,10 @@ def run_isolation(option: str, source: str, target: str) -> list[str]:
                     b = arraybridge.convert(a, target)
         record = log[0]
         problems.append(truthful(source, a, target, b, record))
-        if concerned(option, source) and not record.copied:
-            problems.append(f"{how}: {record.mechanism} did not copy")
-        if not record.copied:
+        if not concerned(option, source):
             continue
+        if not record.copied or record.shared:
+            problems.append(f"{how}: {record.mechanism} did not copy")
         if WRITE[target](b) and READ[source](a) != before:
             problems.append(f"{how}: writing the result changed the source")
         c = arraybridge.convert(make(source), target, **{option: "copy"})
@@ -224,5 +223,6 @@ def run_sharing(source: str, target: str) -> list[str]:
         # A mapped or wrapped OpenCL buffer is the same memory: what is written is seen at once.
         changed = READ[source](a) != before
         if changed != log[0].shared:
-            problems.append(f"{log[0].mechanism}: shared is {log[0].shared}, but a write is {'' if changed else 'not '}seen")
+            seen = "seen" if changed else "not seen"
+            problems.append(f"{log[0].mechanism}: shared is {log[0].shared}, but a write is {seen}")
     return [problem for problem in problems if problem]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from children import Children
 from frameworks import NAMES
-from hostile_cases import ALONE, CALLS, CASES, NONSENSE, group_of, outcome_of
+from hostile_cases import ALONE, CASES, outcome_of
+from nonsense_cases import CALLS, NONSENSE, group_of
 
 INPUTS = [pytest.param(name, target, id=f"{name}-{target}") for name in CASES for target in NAMES]
 
@@ -19,7 +20,7 @@ def children(request: pytest.FixtureRequest) -> Any:
     started = Children()
     for item in request.session.items:
         if item.function in CHILD_OF:
-            started.start("hostile_cases", *CHILD_OF[item.function](**item.callspec.params))
+            started.start(*CHILD_OF[item.function](**item.callspec.params))
     yield started
     started.close()
 
@@ -37,14 +38,16 @@ def in_child(call: Callable[..., tuple[str, ...]]) -> Callable[[Any], Any]:
 
 
 def directions_of(name: str, target: str) -> tuple[str, ...]:
-    return ("run_case", name, target) if name in ALONE else ("run_everywhere", name)
+    if name in ALONE:
+        return "hostile_cases", "run_case", name, target
+    return "hostile_cases", "run_everywhere", name
 
 
 def verdict_of(children: Children, name: str, target: str) -> dict[str, Any]:
     """All directions share one child; if it dies, each is tried in its own, so that the guilty one is named."""
     call = directions_of(name, target)
-    outcome = children.run("hostile_cases", *call)
-    if call[0] == "run_case":
+    outcome = children.run(*call)
+    if name in ALONE:
         return outcome.check()  # type: ignore[no-any-return]
     if outcome.status == 0:
         return outcome.check()[target]  # type: ignore[no-any-return]
@@ -56,8 +59,9 @@ def verdict_of(children: Children, name: str, target: str) -> dict[str, Any]:
 
 def readable(error: dict[str, str], target: str) -> bool:
     """Whether a MemoryConversionError says who, whom and why."""
-    names = error["source"] and error["target"] == target and error["source"] in error["text"] and target in error["text"]
-    return bool(names) and len(error["reason"].split()) >= 3
+    names = error["source"] != "" and error["target"] == target
+    said = error["source"] in error["text"] and target in error["text"]
+    return names and said and len(error["reason"].split()) >= 3
 
 
 @in_child(directions_of)
@@ -74,10 +78,10 @@ def test_hostile_input(children: Children, name: str, target: str) -> None:
         assert set(verdict["errors"]) >= {"copy=None", "copy=False"}, "copy=False gave what copy=None refused"
 
 
-@in_child(lambda name: ("run_nonsense", name))
+@in_child(lambda name: ("nonsense_cases", "run_nonsense", name))
 @pytest.mark.parametrize("name", NONSENSE)
 def test_what_is_no_array(children: Children, name: str) -> None:
-    verdict = children.run("hostile_cases", "run_nonsense", name).check()
+    verdict = children.run("nonsense_cases", "run_nonsense", name).check()
     for target in NAMES:
         assert not verdict[target]["problems"], "\n".join(verdict[target]["problems"])
         assert verdict[target]["verdict"] == "MemoryConversionError"
@@ -87,10 +91,10 @@ def test_what_is_no_array(children: Children, name: str) -> None:
     assert verdict["describe"] is None
 
 
-@in_child(lambda name: ("run_calls", group_of(name)))
+@in_child(lambda name: ("nonsense_cases", "run_calls", group_of(name)))
 @pytest.mark.parametrize("name", CALLS)
 def test_a_call_that_means_nothing(children: Children, name: str) -> None:
-    ending = children.run("hostile_cases", "run_calls", group_of(name)).check()[name]
+    ending = children.run("nonsense_cases", "run_calls", group_of(name)).check()[name]
     assert ending["error"], ending["text"]
     assert len(ending["text"].split()) >= 3, ending
 

@@ -426,7 +426,7 @@ START_TEST(long_texts_are_cut) {
 END_TEST
 
 START_TEST(an_error_owns_one_failure) {
-  ab_error error;
+  static ab_error error;
   ab_error_init(&error);
   released = 0;
   ab_failure first = failure(1), second = failure(2), third = failure(3);

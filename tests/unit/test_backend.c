@@ -483,6 +483,7 @@ START_TEST(after_the_end_nothing_is_released_through_the_runtime) {
   lock_leave(&the_self, token);
   ck_assert_ptr_null(three.object);
   ck_assert_int_eq(atomic_load(&left.deleted), 0);
+  ck_assert_int_eq(atomic_load(&right.arrays), 2); /* two and three: release() was not called */
   ck_assert_uint_eq(pending(), 1); /* leaked on purpose */
 }
 END_TEST
@@ -496,6 +497,32 @@ START_TEST(an_array_of_a_backend_without_a_lock_is_released_after_the_end) {
   ab_array_release(&result);
   ck_assert_int_eq(atomic_load(&left.deleted), 1);
   toy_array_release(source);
+  expect_nothing_left();
+}
+END_TEST
+
+/* ------------------------------------------------------------------ tensors of the core's own making */
+
+START_TEST(adoption_settles_strides_that_mean_nothing) {
+  static float data[4];
+  DLManagedTensorVersioned *tensor = NULL;
+  ck_assert_int_eq(ab__tensor_new(NULL, 3, 0, NULL, NULL, &tensor), AB_OK);
+  DLTensor *t = &tensor->dl_tensor;
+  t->data = data;
+  t->dtype = f32;
+  const int64_t shape[] = {1, 4, 1}, strides[] = {INT64_MIN, 1, INT64_MAX};
+  memcpy(t->shape, shape, sizeof shape);
+  memcpy(t->strides, strides, sizeof strides);
+  ck_assert_int_eq(ab__tensor_adopt(&tensor, NULL), AB_OK);
+  t = &tensor->dl_tensor;
+  ck_assert_int_eq(t->strides[0], 4);
+  ck_assert_int_eq(t->strides[1], 1);
+  ck_assert_int_eq(t->strides[2], 1);
+  t->strides = NULL; /* a plugin that says "compact" */
+  ck_assert_int_eq(ab__tensor_adopt(&tensor, NULL), AB_OK);
+  ck_assert_ptr_nonnull(tensor->dl_tensor.strides);
+  ck_assert_int_eq(tensor->dl_tensor.strides[1], 1);
+  ab__tensor_delete(tensor);
   expect_nothing_left();
 }
 END_TEST
@@ -518,19 +545,23 @@ static int32_t recognizes(void *self, void *object, int32_t *holds_for_type) {
 }
 
 /* A loaded plugin that now pretends to be of the test's language. */
-static void load_fake(void) {
+static ab_backend *load(const char *name) {
   const char *folder = getenv("AB_FAKES");
   ck_assert_msg(folder != NULL, "AB_FAKES must name the folder of fake plugins");
   char path[4096];
-  snprintf(path, sizeof path, "%s/fake_good.so", folder);
+  snprintf(path, sizeof path, "%s/%s.so", folder, name);
   bridge->flags |= AB_BRIDGE_TRUST_WRITABLE;
   ck_assert_int_eq(ab_bridge_add_path(bridge, path, NULL), AB_OK);
   ck_assert_int_eq(ab_bridge_discover(bridge, NULL), AB_OK);
   const ab_backend *found = NULL;
-  ck_assert_msg(ab_bridge_backend(bridge, "fake_good", &found, &error) == AB_OK, "%s", error.text);
-  fake = (ab_backend *)found;
-  fake->descriptor = &python_descriptor;
-  fake->slots.recognizes = recognizes;
+  ck_assert_msg(ab_bridge_backend(bridge, name, &found, &error) == AB_OK, "%s", error.text);
+  ((ab_backend *)found)->descriptor = &python_descriptor;
+  ((ab_backend *)found)->slots.recognizes = recognizes;
+  return (ab_backend *)found;
+}
+
+static void load_fake(void) {
+  fake = load("fake_good");
   asked = 0;
   says = holds = 1;
 }
@@ -566,6 +597,25 @@ START_TEST(an_answer_for_one_object_is_not_remembered) {
   ck_assert_int_eq(one.references, 0);
   says = 0;
   ck_assert_ptr_null(detect(&one));
+}
+END_TEST
+
+static int32_t denies_for_the_type(void *self, void *object, int32_t *holds_for_type) {
+  (void)self;
+  (void)object;
+  *holds_for_type = 1;
+  return 0;
+}
+
+START_TEST(the_denial_of_one_plugin_does_not_hold_for_the_next) {
+  load_fake();
+  ab_backend *second = load("fake_longer_vtable");
+  fake->slots.recognizes = denies_for_the_type;
+  type one = {0};
+  holds = 0;
+  for (int round = 0; round < 2; round++) ck_assert_ptr_eq(detect(&one), second);
+  ck_assert_int_eq(asked, 2);
+  ck_assert_int_eq(one.references, 0);
 }
 END_TEST
 
@@ -644,8 +694,10 @@ int main(void) {
   ADD(one_backend_that_needs_the_lock_is_enough);
   ADD(after_the_end_nothing_is_released_through_the_runtime);
   ADD(an_array_of_a_backend_without_a_lock_is_released_after_the_end);
+  ADD(adoption_settles_strides_that_mean_nothing);
   ADD(a_type_is_asked_about_once_and_kept_alive);
   ADD(an_answer_for_one_object_is_not_remembered);
+  ADD(the_denial_of_one_plugin_does_not_hold_for_the_next);
   ADD(a_full_cache_still_answers_right);
   ADD(a_plugin_of_another_language_is_not_asked);
   ADD(threads_detect_at_once);

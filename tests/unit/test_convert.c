@@ -1110,6 +1110,18 @@ START_TEST(success_without_an_array_is_a_defect) {
 }
 END_TEST
 
+START_TEST(the_error_has_the_status_that_is_returned) {
+  grid(f32);
+  right.from_dlpack.failures = 1;
+  right.from_dlpack.status = AB_TOO_LARGE;
+  right.from_dlpack.says = AB_OOM; /* a plugin that is not of one mind */
+  right.from_dlpack.text = "split it";
+  ck_assert_int_eq(convert(), AB_TOO_LARGE);
+  ck_assert_int_eq(error.status, AB_TOO_LARGE);
+  ck_assert_str_eq(error.text, "split it");
+}
+END_TEST
+
 START_TEST(start_is_called_until_it_succeeds) {
   grid(f32);
   right.start.failures = 2;
@@ -1152,6 +1164,19 @@ START_TEST(an_array_stays_where_the_target_can_use_it) {
   right.accelerators = 0;
   toy_forget(&right);
   ck_assert_int_eq(convert(), AB_NO_DEVICE);
+}
+END_TEST
+
+START_TEST(host_devices_are_one_memory_for_everybody_else) {
+  const DLDevice host1 = {kDLCPU, 1};
+  left.hosts = right.hosts = 2;
+  grid(f32);
+  source->device = host1;
+  expect_device((DLDevice){kDLCPU, 0});
+  ck_assert_ptr_eq(made()->data, source->data);
+  ck_assert_int_eq(convert_to(&left), AB_OK); /* at home it stays where it is */
+  ck_assert_ptr_eq(result.object, source);
+  ck_assert_int_eq(record.target_device.device_id, 1);
 }
 END_TEST
 
@@ -1295,7 +1320,8 @@ START_TEST(an_array_at_home_is_converted_when_something_changes) {
   source->mutability = AB_MUTABLE;
   ck_assert(!stays());
   options.flags = 0;
-  source->flags |= AB_INFO_NOT_PLAIN; /* a variable: its value is wanted */
+  source->flags |= AB_INFO_NOT_PLAIN; /* a variable: its value is wanted, as soon as anything is asked for */
+  options.dtype = f32;
   ck_assert(!stays());
 }
 END_TEST
@@ -1522,8 +1548,10 @@ int main(void) {
   ADD(an_export_that_fails_for_good_ends_the_conversion);
   ADD(unknown_statuses_are_defects);
   ADD(success_without_an_array_is_a_defect);
+  ADD(the_error_has_the_status_that_is_returned);
   ADD(start_is_called_until_it_succeeds);
   ADD(an_array_stays_where_the_target_can_use_it);
+  ADD(host_devices_are_one_memory_for_everybody_else);
   ADD(a_given_device_is_exactly_that_or_an_error);
   ADD(accelerators_are_counted_without_the_host);
   ADD(devices_that_cannot_be_listed_are_none);

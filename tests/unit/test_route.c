@@ -2,6 +2,7 @@
  * Every way of the table: when it makes no sense, when it is refused and why, and which dtype is nearest. */
 #include <check.h>
 
+#include "record.h"
 #include "route.h"
 #include "toy.h"
 
@@ -318,6 +319,45 @@ START_TEST(the_nearest_dtype_is_of_the_same_kind_and_loses_least) {
 }
 END_TEST
 
+/* ------------------------------------------------------------------ records */
+
+START_TEST(a_record_says_each_refusal_once_and_keeps_room) {
+  ab_record record = {.struct_size = sizeof record};
+  ab__record_begin(&record);
+  for (int round = 0; round < 2; round++)
+    for (int index = 0; index < 12; index++) {
+      char reason[32];
+      snprintf(reason, sizeof reason, "reason %d", index / 2);
+      ab__record_refused(&record, AB_STEP_PIVOT, reason);
+    }
+  const uint32_t refused = record.step_count;
+  ck_assert_uint_eq(refused, AB_MAX_STEPS - 3);
+  for (uint32_t index = 0; index < refused; index++) ck_assert_int_eq(record.steps[index].reason[7], '0' + (int)index);
+  for (int step = 0; step < 3; step++) ab__record_step(&record, AB_STEP_PIVOT, 8);
+  ck_assert_uint_eq(record.step_count, AB_MAX_STEPS);
+  ck_assert_uint_eq(record.bytes_copied, 24);
+  ab__record_step(&record, AB_STEP_PIVOT, 8); /* there is no room, and nothing happens */
+  ck_assert_uint_eq(record.bytes_copied, 24);
+  ab__record_rewind(&record, refused);
+  ck_assert_uint_eq(record.step_count, refused);
+  ck_assert_uint_eq(record.bytes_copied, 0);
+}
+END_TEST
+
+START_TEST(the_same_reason_against_another_way_is_said_again) {
+  ab_record record = {.struct_size = sizeof record};
+  ab__record_begin(&record);
+  ab__record_refused(&record, AB_STEP_PIVOT, "no");
+  ab__record_refused(&record, AB_STEP_EXCHANGE, "no");
+  ab__record_refused(&record, AB_STEP_PIVOT, "no");
+  ck_assert_uint_eq(record.step_count, 2);
+  ab__record_refused(NULL, AB_STEP_PIVOT, "nobody asked");
+  ab__record_step(NULL, AB_STEP_PIVOT, 1);
+  ab__record_rewind(NULL, 0);
+  ab__record_begin(NULL);
+}
+END_TEST
+
 #define ADD(test) tcase_add_test(tests, test)
 
 int main(void) {
@@ -341,6 +381,8 @@ int main(void) {
   ADD(dtype_and_byte_order_are_refused);
   ADD(abilities_refuse_by_dtype_shape_and_size);
   ADD(the_nearest_dtype_is_of_the_same_kind_and_loses_least);
+  ADD(a_record_says_each_refusal_once_and_keeps_room);
+  ADD(the_same_reason_against_another_way_is_said_again);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);

@@ -40,6 +40,7 @@ typedef enum toy_flaw {
 typedef struct toy_behaviour {
   int failures;
   ab_status status;
+  ab_status says; /* written into the error in place of `status`; 0: the same */
   const char *text;
   uint32_t report; /* AB_REPORT_* when it succeeds */
   atomic_int calls;
@@ -55,6 +56,7 @@ struct toy {
   int gives_tensor;   /* describe gives a tensor when it is wanted */
   int sets_failure;   /* failures carry an ab_failure */
   uint32_t places;    /* TOY_HOST, TOY_EXT: where it has arrays */
+  int32_t hosts;      /* host devices; 1 at first */
   int32_t accelerators;
   uint32_t stream_kind;
   ab_capabilities can[2];    /* by slot */
@@ -205,7 +207,7 @@ static inline ab_status toy_behave(toy_behaviour *b, const ab_call *call, toy *s
     atomic_fetch_add(&self->failures_alive, 1);
     ab_error_set_failure(call->error, &failure);
   }
-  if (b->text != NULL) ab_fail(call, b->status, "%s", b->text);
+  if (b->text != NULL) ab_fail(call, b->says != AB_OK ? b->says : b->status, "%s", b->text);
   return b->status;
 }
 
@@ -255,7 +257,8 @@ static inline ab_status toy_capabilities(const ab_call *call, DLDevice device, u
   toy *self = call->self;
   const ab_status status = toy_behave(&self->capabilities, call, self);
   if (status != AB_OK) return status;
-  const int host = device.device_type == kDLCPU && device.device_id == 0 && (self->places & TOY_HOST);
+  const int host = device.device_type == kDLCPU && device.device_id >= 0 && device.device_id < self->hosts &&
+                   (self->places & TOY_HOST);
   const int ext = device.device_type == kDLExtDev && device.device_id >= 0 && device.device_id < self->accelerators &&
                   (self->places & TOY_EXT);
   if (!self->has_slot[slot] || (!host && !ext)) return ab_fail(call, AB_UNSUPPORTED, "no toys there");
@@ -373,6 +376,7 @@ static inline void toy_init(toy *self, ab_bridge *bridge, const char *name) {
                                             .runtime = bridge->runtime.kind, .lock = bridge->runtime.kind,
                                             .runtime_abi = ""};
   self->places = TOY_HOST;
+  self->hosts = 1;
   for (int slot = 0; slot < 2; slot++) {
     self->has_slot[slot] = 1;
     self->can[slot] = (ab_capabilities){.struct_size = sizeof self->can[slot],

@@ -50,6 +50,16 @@ ab_status ab__opencl_wrap(void *cl_context, void *cl_device_id, DLDevice device,
   return unavailable(error);
 }
 
+ab_status ab__opencl_can_wrap(void *cl_context, void *cl_device_id, const void *data, uint32_t itemsize, uint64_t bytes,
+                              ab_error *error) {
+  (void)cl_context;
+  (void)cl_device_id;
+  (void)data;
+  (void)itemsize;
+  (void)bytes;
+  return unavailable(error);
+}
+
 ab_status ab__opencl_map(DLManagedTensorVersioned *device_tensor, DLManagedTensorVersioned **host, ab_error *error) {
   (void)device_tensor;
   (void)host;

@@ -57,6 +57,11 @@ ab_status ab__opencl_sharing(void *cl_context, void *cl_device_id, ab__opencl_li
 ab_status ab__opencl_wrap(void *cl_context, void *cl_device_id, DLDevice device, DLManagedTensorVersioned *host,
                           DLManagedTensorVersioned **wrapped, ab_error *error);
 
+/// Says whether ab__opencl_wrap() would take C-contiguous host memory now: alignment, size, and no live buffer in the
+/// range. Returns: as ab__opencl_wrap().
+ab_status ab__opencl_can_wrap(void *cl_context, void *cl_device_id, const void *data, uint32_t itemsize, uint64_t bytes,
+                              ab_error *error);
+
 /// Makes host memory out of a buffer by mapping it. A buffer is mapped once, however many tensors share the mapping.
 /// The work that wrote the buffer must be done: the framework's own export has waited for it.
 /// Ownership: takes `device_tensor` on success only; gives `*host`, whose deleter gives the mapping up and runs the

@@ -67,9 +67,8 @@ static ab_status check_host(const DLManagedTensorVersioned *host, uint64_t *byte
   return AB_OK;
 }
 
-static ab_status check_place(const ab__cl_context *record, const DLTensor *tensor, uint64_t bytes, ab_error *error) {
-  const uintptr_t begin = (uintptr_t)tensor->data + tensor->byte_offset;
-  const uint32_t itemsize = itemsize_of(tensor);
+static ab_status check_place(const ab__cl_context *record, uintptr_t begin, uint32_t itemsize, uint64_t bytes,
+                             ab_error *error) {
   const uint64_t alignment = record->alignment > itemsize ? record->alignment : itemsize;
   if (bytes > record->max_bytes || bytes > SIZE_MAX)
     return ab_error_set(error, AB_UNSUPPORTED,
@@ -85,10 +84,13 @@ static ab_status check_place(const ab__cl_context *record, const DLTensor *tenso
   return AB_OK;
 }
 
+static ab_status taken(const void *begin, ab_error *error) {
+  return ab_error_set(error, AB_UNSUPPORTED, "part of the memory at %p is an OpenCL buffer already", begin);
+}
+
 static ab_status claim(const void *begin, uint64_t bytes, ab_error *error) {
   const ab_status status = ab__cl_range_claim(begin, bytes);
-  if (status == AB_UNSUPPORTED)
-    ab_error_set(error, status, "part of the memory at %p is an OpenCL buffer already", begin);
+  if (status == AB_UNSUPPORTED) return taken(begin, error);
   if (status == AB_OOM) ab_error_set(error, status, "no memory for the list of OpenCL buffers");
   return status;
 }
@@ -158,8 +160,21 @@ ab_status ab__opencl_wrap(void *cl_context_, void *cl_device, DLDevice device, D
   status = check_host(host, &bytes, error);
   if (status == AB_OK) status = ab__cl_context_get(cl_context_, cl_device, &record, error);
   if (status == AB_OK) status = ab__cl_context_coherent(record, error);
-  if (status == AB_OK) status = check_place(record, &host->dl_tensor, bytes, error);
+  const DLTensor *tensor = &host->dl_tensor;
+  const uintptr_t begin = (uintptr_t)tensor->data + tensor->byte_offset;
+  if (status == AB_OK) status = check_place(record, begin, itemsize_of(tensor), bytes, error);
   if (status == AB_OK) status = wrap(record, device, host, bytes, wrapped, error);
+  return status;
+}
+
+ab_status ab__opencl_can_wrap(void *cl_context_, void *cl_device, const void *data, uint32_t itemsize, uint64_t bytes,
+                              ab_error *error) {
+  ab__cl_context *record = NULL;
+  ab_status status = ab__cl_open(error);
+  if (status == AB_OK) status = ab__cl_context_get(cl_context_, cl_device, &record, error);
+  if (status == AB_OK) status = ab__cl_context_coherent(record, error);
+  if (status == AB_OK) status = check_place(record, (uintptr_t)data, itemsize, bytes, error);
+  if (status == AB_OK && ab__cl_range_taken(data, bytes)) status = taken(data, error);
   return status;
 }
 

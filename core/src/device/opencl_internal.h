@@ -97,6 +97,8 @@ ab_status ab__cl_probe(const ab__cl_context *record, uint64_t *alignment, uint64
 
 /// Claims host memory for one live buffer. AB_UNSUPPORTED: part of it is claimed already; AB_OOM.
 ab_status ab__cl_range_claim(const void *begin, uint64_t bytes);
+/// 1 if some of the range is claimed.
+int ab__cl_range_taken(const void *begin, uint64_t bytes);
 /// Gives up what was claimed with this `begin`.
 void ab__cl_range_drop(const void *begin);
 

@@ -62,6 +62,14 @@ ab_status ab__cl_range_claim(const void *begin, uint64_t bytes) {
   return status;
 }
 
+int ab__cl_range_taken(const void *begin, uint64_t bytes) {
+  pthread_mutex_lock(&ranges_lock);
+  const size_t place = first_behind((uintptr_t)begin);
+  const int taken = place < range_count && ranges[place].begin < (uintptr_t)begin + (uintptr_t)bytes;
+  pthread_mutex_unlock(&ranges_lock);
+  return taken;
+}
+
 void ab__cl_range_drop(const void *begin) {
   pthread_mutex_lock(&ranges_lock);
   const size_t place = first_behind((uintptr_t)begin);
