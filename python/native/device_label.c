@@ -137,7 +137,7 @@ int native_device_read(PyObject *value, const ab_backend *target, ab_convert_opt
   }
   PyObject *label = label_of(value);
   if (label == NULL) return -1;
-  const char *text = native_text(label);
+  const char *text = native_utf8(label);
   const int result = text != NULL ? read_label(text, target, options) : -1;
   Py_DECREF(label);
   return result;

@@ -27,7 +27,7 @@ void native_drain(void);
 void native_runtime_end(void);
 
 /// The text of a str that C can read whole: one with an embedded NUL is a ValueError. Borrowed from `object`; NULL: error.
-const char *native_text(PyObject *object);
+const char *native_utf8(PyObject *object);
 
 /* ------------------------------------------------------------------ discovery.c: the bridge and its plugins */
 

@@ -78,7 +78,7 @@ static const char *spelt_out(const char *name) {
 
 static int read_dtype(PyObject *value, ab_convert_options *options) {
   PyObject *object = dtype_name(value);
-  const char *name = object != NULL ? native_text(object) : NULL;
+  const char *name = object != NULL ? native_utf8(object) : NULL;
   int result = name != NULL ? 0 : -1;
   if (name != NULL) {
     const char *dot = strrchr(name, '.'); /* "torch.float32" */

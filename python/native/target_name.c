@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <dlfcn.h>
+#include <string.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -72,7 +73,7 @@ static const ab_backend *find(const char *text) {
   return NULL;
 }
 
-const char *native_text(PyObject *object) {
+const char *native_utf8(PyObject *object) {
   Py_ssize_t size = 0;
   const char *text = PyUnicode_AsUTF8AndSize(object, &size);
   if (text == NULL || strlen(text) == (size_t)size) return text;
@@ -81,7 +82,7 @@ const char *native_text(PyObject *object) {
 }
 
 static const ab_backend *find_text(PyObject *name) {
-  const char *text = native_text(name);
+  const char *text = native_utf8(name);
   const ab_backend *backend = text != NULL ? find(text) : NULL;
   if (backend != NULL) remember(name, backend);
   return backend;
