@@ -26,7 +26,8 @@ void native_drain(void);
 /// Marks the end of Python: nothing is released from now on.
 void native_runtime_end(void);
 
-/// The text of a str that C can read whole: one with an embedded NUL is a ValueError. Borrowed from `object`; NULL: error.
+/// The text of a str that C can read whole: one with an embedded NUL is a ValueError. Borrowed from `object`; NULL:
+/// error.
 const char *native_utf8(PyObject *object);
 
 /* ------------------------------------------------------------------ discovery.c: the bridge and its plugins */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <dlfcn.h>
-#include <string.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include <arraybridge/plugin.h>
 

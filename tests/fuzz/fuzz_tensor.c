@@ -22,8 +22,8 @@ static uint8_t next(input *from) {
 
 /* Small numbers mostly, and the ones at the edges. */
 static int64_t number(input *from) {
-  static const int64_t edges[] = {INT64_MIN, INT64_MIN + 1, INT64_MAX, INT64_MAX - 1, INT64_MAX / 2,
-                                  INT32_MAX, INT32_MIN, (int64_t)1 << 32, (int64_t)1 << 61, -((int64_t)1 << 61)};
+  static const int64_t edges[] = {INT64_MIN, INT64_MIN + 1, INT64_MAX,        INT64_MAX - 1,    INT64_MAX / 2,
+                                  INT32_MAX, INT32_MIN,     (int64_t)1 << 32, (int64_t)1 << 61, -((int64_t)1 << 61)};
   const uint8_t kind = next(from);
   if (kind < 16) return edges[kind % (sizeof edges / sizeof *edges)];
   if (kind < 32) {
@@ -65,15 +65,27 @@ static void try_routes(input *from, ab_array_info *info, const ab__layout *layou
   static ab_backend backend = {.descriptor = &descriptor};
   backend.vtable = &backend.slots;
   ab__ability take = {.supported = next(from) & 1, .dtypes = next(from) & 1 ? ~UINT64_C(0) : 0};
-  take.stated = (ab_capabilities){.flags = next(from), .layout = next(from) % 4, .max_ndim = next(from) % 65,
-                                  .alignment = 1u << next(from) % 13, .max_bytes = (uint64_t)number(from)};
+  take.stated = (ab_capabilities){.flags = next(from),
+                                  .layout = next(from) % 4,
+                                  .max_ndim = next(from) % 65,
+                                  .alignment = 1u << next(from) % 13,
+                                  .max_bytes = (uint64_t)number(from)};
   const ab__ability push = take;
   info->flags = next(from);
   info->mutability = next(from) % 4;
   info->device = (DLDevice){next(from) % 18, next(from) % 3};
-  ab__situation at = {.source = &backend, .target = &backend, .info = info, .layout = *layout, .itemsize = itemsize,
-                      .bytes = bytes, .dtype = info->dtype, .device = {next(from) % 18, next(from) % 3}, .take = &take,
-                      .push = &push, .flags = next(from), .copy = next(from) % 3};
+  ab__situation at = {.source = &backend,
+                      .target = &backend,
+                      .info = info,
+                      .layout = *layout,
+                      .itemsize = itemsize,
+                      .bytes = bytes,
+                      .dtype = info->dtype,
+                      .device = {next(from) % 18, next(from) % 3},
+                      .take = &take,
+                      .push = &push,
+                      .flags = next(from),
+                      .copy = next(from) % 3};
   for (int way = 0; way < AB__WAY_COUNT; way++) {
     if (ab__way_is_foreign(&at, &ab__ways[way])) continue;
     ab_step why = {.reason = ""};
@@ -102,8 +114,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
       .data = which & 1 ? memory + next(&from) % 64 : NULL,
       .device = {next(&from) % 18, next(&from) % 3},
       .ndim = ndim,
-      .dtype = which & 2 ? ab__dtype_at(next(&from) % AB__DTYPE_COUNT)
-                         : (DLDataType){next(&from), next(&from), next(&from)},
+      .dtype =
+          which & 2 ? ab__dtype_at(next(&from) % AB__DTYPE_COUNT) : (DLDataType){next(&from), next(&from), next(&from)},
       .shape = which & 4 ? NULL : shape,
       .strides = which & 8 ? NULL : strides,
       .byte_offset = which & 16 ? (uint64_t)number(&from) : 0,

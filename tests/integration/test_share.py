@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import arraybridge
 import numpy as np
 import pytest
 from addresses import ADDRESS
+from arraybridge import ConversionRecord, MemoryConversionError
 from frameworks import DTYPES, MAKE, NAMES, READ, aligned, holds, module_of, random_array, raw
 from test_exact import LAYOUTS, NUMPY_ONLY, make
-
-import arraybridge
-from arraybridge import ConversionRecord, MemoryConversionError
 
 Array = np.ndarray[Any, Any]
 
@@ -235,7 +234,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], list[str], str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(
-    ("case", "target"), [pytest.param(case, target, id=f"{case}-{target}") for case in REFUSED for target in REFUSED[case][1]]
+    ("case", "target"),
+    [pytest.param(case, target, id=f"{case}-{target}") for case in REFUSED for target in REFUSED[case][1]],
 )
 def test_copy_false_refuses_with_the_reason(case: str, target: str) -> None:
     prepare, _, words, keywords = REFUSED[case]
@@ -333,7 +333,9 @@ AGREEING = [
     for target in NAMES
     for layout in LAYOUTS
     for dtype in ("uint16", "float32", "complex64")
-    if layout != "empty" and holds(target, dtype, LAYOUTS[layout][0]) and not (source == "torch" and layout in NUMPY_ONLY)
+    if layout != "empty"
+    and holds(target, dtype, LAYOUTS[layout][0])
+    and not (source == "torch" and layout in NUMPY_ONLY)
 ]
 
 

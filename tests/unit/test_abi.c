@@ -7,7 +7,7 @@
 #include <arraybridge/plugin.h>
 
 #define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), "1.0: " #type " has " #bytes " bytes")
-#define FIELD(type, name, offset, bytes)                                              \
+#define FIELD(type, name, offset, bytes)                                                   \
   _Static_assert(offsetof(type, name) == (offset) && sizeof(((type *)0)->name) == (bytes), \
                  "1.0: " #type "." #name " is " #bytes " bytes at " #offset)
 
@@ -320,7 +320,8 @@ _Static_assert(AB_MAX_STEPS == 8 && AB_STEP_REASON == 320, "part of ab_record");
 
 /* Numbers that travel between libraries. */
 _Static_assert(AB_STREAM_NONE == 0 && AB_STREAM_LEGACY == 1 && AB_STREAM_PER_THREAD == 2 && AB_STREAM_HANDLE == 3 &&
-                   AB_STREAM_CL_QUEUE == 4 && AB_STREAM_UNKNOWN == 5, "1.0: stream kinds");
+                   AB_STREAM_CL_QUEUE == 4 && AB_STREAM_UNKNOWN == 5,
+               "1.0: stream kinds");
 _Static_assert(AB_MUTABLE == 0 && AB_IMMUTABLE == 1 && AB_READ_ONLY == 2, "1.0: mutability");
 _Static_assert(AB_LAYOUT_ANY == 0 && AB_LAYOUT_NON_NEGATIVE == 1 && AB_LAYOUT_PERMUTED_COMPACT == 2 && AB_LAYOUT_C == 3,
                "1.0: layouts");
@@ -329,15 +330,18 @@ _Static_assert(AB_COPY_IF_NEEDED == 0 && AB_COPY_ALWAYS == 1 && AB_COPY_NEVER ==
 _Static_assert(AB_CASTING_NO == 0 && AB_CASTING_SAFE == 1 && AB_CASTING_SAME_KIND == 2 && AB_CASTING_UNSAFE == 3,
                "1.0: casting rules");
 _Static_assert(AB_STEP_SAME == 0 && AB_STEP_EXCHANGE == 1 && AB_STEP_WRAP == 2 && AB_STEP_MAP == 3 &&
-                   AB_STEP_PIVOT == 4 && AB_STEP_TO_HOST == 5 && AB_STEP_FROM_HOST == 6, "1.0: step kinds");
+                   AB_STEP_PIVOT == 4 && AB_STEP_TO_HOST == 5 && AB_STEP_FROM_HOST == 6,
+               "1.0: step kinds");
 _Static_assert(AB_LOCK_NONE == 0 && AB_LOCK_PYTHON == 1 && AB_RUNTIME_NONE == 0 && AB_RUNTIME_PYTHON == 1,
                "1.0: locks and runtimes");
 _Static_assert(AB_OK == 0 && AB_UNSUPPORTED == 1 && AB_WOULD_COPY == 2 && AB_WOULD_CAST == 3 && AB_OOM == 10 &&
-                   AB_FRAMEWORK == 12 && AB_INTERNAL == 19, "1.0: statuses");
+                   AB_FRAMEWORK == 12 && AB_INTERNAL == 19,
+               "1.0: statuses");
 _Static_assert(AB_CALL_NEVER_COPY == 1 && AB_CALL_WANT_TENSOR == 1 << 16 && AB_CALL_ORDERED == 1 << 19,
                "1.0: flags of a call");
 _Static_assert(AB_INFO_HOST_ACCESSIBLE == 1 && AB_INFO_NOT_PLAIN == 128 && AB_CARRIES_READ_ONLY == 8 &&
-                   AB_MAKES_IMMUTABLE == 32 && AB_TENSOR_DROP_NEEDS_LOCK == 1, "1.0: flags of descriptions");
+                   AB_MAKES_IMMUTABLE == 32 && AB_TENSOR_DROP_NEEDS_LOCK == 1,
+               "1.0: flags of descriptions");
 
 /* ------------------------------------------------------------------ sized structs */
 
@@ -388,8 +392,12 @@ static int released;
 static void count_release(ab_failure *self) { released += 1 + (self->owner != &released) * 100; }
 
 static ab_failure failure(int64_t code) {
-  return (ab_failure){.struct_size = sizeof(ab_failure), .status = AB_FRAMEWORK, .domain = "test", .code = code,
-                      .owner = &released, .release = count_release};
+  return (ab_failure){.struct_size = sizeof(ab_failure),
+                      .status = AB_FRAMEWORK,
+                      .domain = "test",
+                      .code = code,
+                      .owner = &released,
+                      .release = count_release};
 }
 
 START_TEST(an_error_is_set_and_returns_its_status) {

@@ -89,13 +89,22 @@ static ab_error error;
 static int64_t before;
 
 static void setup(void) {
-  runtime = (ab_runtime){.struct_size = sizeof runtime, .kind = AB_RUNTIME_PYTHON, .abi = "test", .self = &the_self,
-                         .lock_enter = lock_enter, .lock_leave = lock_leave, .blocking_begin = blocking_begin,
-                         .blocking_end = blocking_end, .type_key = type_key, .retain = type_retain,
-                         .release = type_release, .request_drain = request_drain, .lock_held = lock_held,
+  runtime = (ab_runtime){.struct_size = sizeof runtime,
+                         .kind = AB_RUNTIME_PYTHON,
+                         .abi = "test",
+                         .self = &the_self,
+                         .lock_enter = lock_enter,
+                         .lock_leave = lock_leave,
+                         .blocking_begin = blocking_begin,
+                         .blocking_end = blocking_end,
+                         .type_key = type_key,
+                         .retain = type_retain,
+                         .release = type_release,
+                         .request_drain = request_drain,
+                         .lock_held = lock_held,
                          .ending = ending};
-  const ab_bridge_options options = {.struct_size = sizeof options, .flags = AB_BRIDGE_NO_ENVIRONMENT,
-                                     .runtime = &runtime};
+  const ab_bridge_options options = {
+      .struct_size = sizeof options, .flags = AB_BRIDGE_NO_ENVIRONMENT, .runtime = &runtime};
   ck_assert_int_eq(ab_bridge_new(&options, &bridge, NULL), AB_OK);
   before = ab__allocation_count();
   toy_init(&left, bridge, "left");
@@ -159,7 +168,8 @@ static const ab__ability *ability(void) {
   const ab__ability *found = NULL;
   toy_forget(&right);
   void *token = lock_enter(&the_self);
-  ck_assert_int_eq(ab__backend_ability(&right.backend, (DLDevice){kDLCPU, 0}, AB_SLOT_FROM_DLPACK, &found, &error), AB_OK);
+  ck_assert_int_eq(ab__backend_ability(&right.backend, (DLDevice){kDLCPU, 0}, AB_SLOT_FROM_DLPACK, &found, &error),
+                   AB_OK);
   lock_leave(&the_self, token);
   return found;
 }
@@ -436,7 +446,8 @@ START_TEST(backends_without_a_lock_leave_the_lock_alone) {
   left.descriptor.lock = right.descriptor.lock = AB_LOCK_NONE;
   left.has_lock = right.has_lock = NULL;
   const int blocked = atomic_load(&blocked_total);
-  ck_assert_int_eq(convert_once(source, AB_COPY_ALWAYS, 0), 0); /* this thread has no lock to let go of, nor to drain under */
+  ck_assert_int_eq(convert_once(source, AB_COPY_ALWAYS, 0),
+                   0); /* this thread has no lock to let go of, nor to drain under */
   ck_assert_int_eq(atomic_load(&blocked_total), blocked);
   ck_assert_uint_eq(pending(), 1);
   void *token = lock_enter(&the_self);
@@ -484,7 +495,7 @@ START_TEST(after_the_end_nothing_is_released_through_the_runtime) {
   ck_assert_ptr_null(three.object);
   ck_assert_int_eq(atomic_load(&left.deleted), 0);
   ck_assert_int_eq(atomic_load(&right.arrays), 2); /* two and three: release() was not called */
-  ck_assert_uint_eq(pending(), 1); /* leaked on purpose */
+  ck_assert_uint_eq(pending(), 1);                 /* leaked on purpose */
 }
 END_TEST
 
@@ -529,9 +540,13 @@ END_TEST
 
 /* ------------------------------------------------------------------ whose is it */
 
-static const ab_plugin_descriptor python_descriptor = {
-    .struct_size = sizeof python_descriptor, .name = "fake_good", .version = "1", .licence = "MIT",
-    .runtime = AB_RUNTIME_PYTHON, .lock = AB_LOCK_PYTHON, .runtime_abi = "test"};
+static const ab_plugin_descriptor python_descriptor = {.struct_size = sizeof python_descriptor,
+                                                       .name = "fake_good",
+                                                       .version = "1",
+                                                       .licence = "MIT",
+                                                       .runtime = AB_RUNTIME_PYTHON,
+                                                       .lock = AB_LOCK_PYTHON,
+                                                       .runtime_abi = "test"};
 static ab_backend *fake;
 static int asked, says, holds;
 

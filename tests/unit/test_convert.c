@@ -132,9 +132,9 @@ static void expect_way(int count, const ab_step_kind *kinds, uint32_t flags) {
   ck_assert_ptr_eq(record.source, &left.backend);
   ck_assert_ptr_eq(record.target, &right.backend);
 }
-#define EXPECT_WAY(flags, ...)                       \
-  do {                                               \
-    const ab_step_kind kinds_[] = {__VA_ARGS__};     \
+#define EXPECT_WAY(flags, ...)                                   \
+  do {                                                           \
+    const ab_step_kind kinds_[] = {__VA_ARGS__};                 \
     expect_way(sizeof kinds_ / sizeof *kinds_, kinds_, (flags)); \
   } while (0)
 
@@ -866,7 +866,8 @@ START_TEST(a_described_tensor_is_used_once) {
   ck_assert_ptr_eq(made()->data, source->data);
   ck_assert_int_eq(atomic_load(&left.exported), 1);
   ck_assert_int_eq(atomic_load(&left.to_dlpack.calls), 0);
-  right.from_dlpack.failures = 1; /* the next way exports afresh, and does not touch the memory of the tensor that is gone */
+  right.from_dlpack.failures =
+      1; /* the next way exports afresh, and does not touch the memory of the tensor that is gone */
   right.from_dlpack.status = AB_UNSUPPORTED;
   ck_assert_int_eq(convert(), AB_OK);
   expect_steps_of(&record, 2, (ab_step_kind[]){AB_STEP_PIVOT, AB_STEP_EXCHANGE});
@@ -1083,8 +1084,8 @@ END_TEST
 
 START_TEST(unknown_statuses_are_defects) {
   grid(f32);
-  toy_behaviour *const slots[] = {&left.describe, &left.to_dlpack, &right.from_dlpack, &right.capabilities,
-                                  &left.start, &right.start};
+  toy_behaviour *const slots[] = {&left.describe,      &left.to_dlpack, &right.from_dlpack,
+                                  &right.capabilities, &left.start,     &right.start};
   for (int index = 0; index < 6; index++)
     for (int sign = -1; sign < 2; sign += 2) {
       atomic_store(&left.backend.started, 0);

@@ -23,11 +23,19 @@ static void setup(void) {
   toy_init(&left, bridge, "left");
   toy_init(&right, bridge, "right");
   static _Alignas(64) float data[64];
-  info = (ab_array_info){.struct_size = sizeof info, .dtype = {kDLFloat, 32, 1}, .device = host, .ndim = 2, .data = data};
+  info =
+      (ab_array_info){.struct_size = sizeof info, .dtype = {kDLFloat, 32, 1}, .device = host, .ndim = 2, .data = data};
   take = push = (ab__ability){.supported = 1, .dtypes = every_dtype(), .stated = {.max_ndim = 8}};
   take.stated.flags = push.stated.flags = AB_ACCEPTS_EMPTY | AB_ACCEPTS_ZERO_DIM;
-  at = (ab__situation){.source = &left.backend, .target = &right.backend, .info = &info, .itemsize = 4, .bytes = 48,
-                       .dtype = info.dtype, .device = host, .take = &take, .push = &push,
+  at = (ab__situation){.source = &left.backend,
+                       .target = &right.backend,
+                       .info = &info,
+                       .itemsize = 4,
+                       .bytes = 48,
+                       .dtype = info.dtype,
+                       .device = host,
+                       .take = &take,
+                       .push = &push,
                        .layout = {.dense_c = 1, .dense = 1, .highest = 48}};
 }
 
@@ -54,8 +62,17 @@ static unsigned open_ways(DLDevice from, DLDevice to) {
 }
 
 enum {
-  EXCHANGE = 1 << 0, WRAP = 1 << 1, MAP = 1 << 2, PIVOT = 1 << 3, PIVOT_WRAP = 1 << 4, MAP_PIVOT = 1 << 5,
-  MAP_PIVOT_WRAP = 1 << 6, PUSH = 1 << 7, MAP_PUSH = 1 << 8, TO_HOST = 1 << 9, TO_HOST_WRAP = 1 << 10,
+  EXCHANGE = 1 << 0,
+  WRAP = 1 << 1,
+  MAP = 1 << 2,
+  PIVOT = 1 << 3,
+  PIVOT_WRAP = 1 << 4,
+  MAP_PIVOT = 1 << 5,
+  MAP_PIVOT_WRAP = 1 << 6,
+  PUSH = 1 << 7,
+  MAP_PUSH = 1 << 8,
+  TO_HOST = 1 << 9,
+  TO_HOST_WRAP = 1 << 10,
   TO_HOST_PUSH = 1 << 11
 };
 
@@ -293,7 +310,8 @@ static const char *nearest(const char *from, const char *const *have, ab_casting
   ab__ability ability = {.supported = 1, .stated = {.dtypes = dtypes}};
   ck_assert_int_eq(ab_dtype_parse(from, &dtype, NULL), AB_OK);
   while (have[ability.stated.dtype_count] != NULL) {
-    ck_assert_int_eq(ab_dtype_parse(have[ability.stated.dtype_count], &dtypes[ability.stated.dtype_count], NULL), AB_OK);
+    ck_assert_int_eq(ab_dtype_parse(have[ability.stated.dtype_count], &dtypes[ability.stated.dtype_count], NULL),
+                     AB_OK);
     ability.stated.dtype_count++;
   }
   const DLDataType found = ab__nearest_dtype(&ability, dtype, casting);

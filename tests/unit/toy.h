@@ -32,8 +32,18 @@ typedef struct toy_array {
 
 /* What is wrong with the tensors that a toy exports. */
 typedef enum toy_flaw {
-  TOY_SOUND, TOY_WRONG_SHAPE, TOY_WRONG_NDIM, TOY_WRONG_DTYPE, TOY_NULL_DATA, TOY_NEWER_MAJOR, TOY_WRONG_DEVICE,
-  TOY_NO_TENSOR, TOY_OTHER_STRIDES, TOY_NO_STRIDES, TOY_ODD_ADDRESS, TOY_READ_ONLY_FLAG
+  TOY_SOUND,
+  TOY_WRONG_SHAPE,
+  TOY_WRONG_NDIM,
+  TOY_WRONG_DTYPE,
+  TOY_NULL_DATA,
+  TOY_NEWER_MAJOR,
+  TOY_WRONG_DEVICE,
+  TOY_NO_TENSOR,
+  TOY_OTHER_STRIDES,
+  TOY_NO_STRIDES,
+  TOY_ODD_ADDRESS,
+  TOY_READ_ONLY_FLAG
 } toy_flaw;
 
 /* What the next calls of one slot do: `failures` times `status` with `text`, then succeed; -1: always. */
@@ -51,29 +61,29 @@ struct toy {
   ab_plugin_descriptor descriptor;
   toy_behaviour start, describe, to_dlpack, from_dlpack, to_host, from_host, devices, capabilities, stream;
   toy_flaw flaw;
-  int32_t consumes;   /* from_dlpack takes the tensor although it fails */
-  int gives_nothing;  /* from_dlpack and from_host succeed without an array */
-  int gives_tensor;   /* describe gives a tensor when it is wanted */
-  int sets_failure;   /* failures carry an ab_failure */
-  uint32_t places;    /* TOY_HOST, TOY_EXT: where it has arrays */
-  int32_t hosts;      /* host devices; 1 at first */
+  int32_t consumes;  /* from_dlpack takes the tensor although it fails */
+  int gives_nothing; /* from_dlpack and from_host succeed without an array */
+  int gives_tensor;  /* describe gives a tensor when it is wanted */
+  int sets_failure;  /* failures carry an ab_failure */
+  uint32_t places;   /* TOY_HOST, TOY_EXT: where it has arrays */
+  int32_t hosts;     /* host devices; 1 at first */
   int32_t accelerators;
   uint32_t stream_kind;
-  ab_capabilities can[2];    /* by slot */
+  ab_capabilities can[2]; /* by slot */
   int has_slot[2];
   /* what was seen */
   atomic_int exported, deleted, arrays, failures_alive;
-  uint32_t call_flags;       /* of the last describe, to_dlpack, to_host, from_dlpack, from_host */
-  uint64_t tensor_flags;     /* of the last tensor imported */
-  DLTensor seen;             /* the last tensor imported; its pointers may dangle */
+  uint32_t call_flags;   /* of the last describe, to_dlpack, to_host, from_dlpack, from_host */
+  uint64_t tensor_flags; /* of the last tensor imported */
+  DLTensor seen;         /* the last tensor imported; its pointers may dangle */
   int64_t seen_strides[TOY_NDIM];
-  int had_stream;            /* the last import was on a stream */
-  int (*has_lock)(void);     /* asked in each slot; NULL: nobody cares */
-  atomic_int unlocked;       /* slots called without the lock */
-  int drops_need_lock;       /* exported tensors are guarded with AB_TENSOR_DROP_NEEDS_LOCK */
+  int had_stream;        /* the last import was on a stream */
+  int (*has_lock)(void); /* asked in each slot; NULL: nobody cares */
+  atomic_int unlocked;   /* slots called without the lock */
+  int drops_need_lock;   /* exported tensors are guarded with AB_TENSOR_DROP_NEEDS_LOCK */
 };
 
-static const DLDataType toy_dtypes[] = {{kDLBool, 8, 1}, {kDLUInt, 8, 1}, {kDLInt, 16, 1}, {kDLInt, 32, 1},
+static const DLDataType toy_dtypes[] = {{kDLBool, 8, 1}, {kDLUInt, 8, 1},   {kDLInt, 16, 1},   {kDLInt, 32, 1},
                                         {kDLInt, 64, 1}, {kDLFloat, 32, 1}, {kDLFloat, 64, 1}, {kDLComplex, 64, 1}};
 
 static inline ab_status toy_behave(toy_behaviour *b, const ab_call *call, toy *self);
@@ -150,8 +160,12 @@ static inline DLManagedTensorVersioned *toy_export_new(toy *self, toy_array *arr
   made->array = array;
   made->tensor = (DLManagedTensorVersioned){
       .version = {DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION}, .manager_ctx = made, .deleter = toy_export_delete};
-  made->tensor.dl_tensor = (DLTensor){.data = array->data, .device = array->device, .ndim = array->ndim,
-                                      .dtype = array->dtype, .shape = made->shape, .strides = made->strides};
+  made->tensor.dl_tensor = (DLTensor){.data = array->data,
+                                      .device = array->device,
+                                      .ndim = array->ndim,
+                                      .dtype = array->dtype,
+                                      .shape = made->shape,
+                                      .strides = made->strides};
   for (int32_t axis = 0; axis < array->ndim; axis++) {
     made->shape[axis] = array->shape[axis];
     made->strides[axis] = array->strides[axis] / itemsize;
@@ -202,7 +216,10 @@ static inline ab_status toy_behave(toy_behaviour *b, const ab_call *call, toy *s
   }
   if (b->failures > 0) b->failures--;
   if (self->sets_failure) {
-    ab_failure failure = {.struct_size = sizeof failure, .status = b->status, .domain = "toy", .owner = self,
+    ab_failure failure = {.struct_size = sizeof failure,
+                          .status = b->status,
+                          .domain = "toy",
+                          .owner = self,
                           .release = toy_failure_release};
     atomic_fetch_add(&self->failures_alive, 1);
     ab_error_set_failure(call->error, &failure);
@@ -371,9 +388,14 @@ static inline ab_status toy_current_stream(const ab_call *call, DLDevice device,
 
 static inline void toy_init(toy *self, ab_bridge *bridge, const char *name) {
   memset(self, 0, sizeof *self);
-  self->descriptor = (ab_plugin_descriptor){.struct_size = sizeof self->descriptor, .abi_major = AB_ABI_MAJOR,
-                                            .abi_minor = AB_ABI_MINOR, .name = name, .version = "1", .licence = "MIT",
-                                            .runtime = bridge->runtime.kind, .lock = bridge->runtime.kind,
+  self->descriptor = (ab_plugin_descriptor){.struct_size = sizeof self->descriptor,
+                                            .abi_major = AB_ABI_MAJOR,
+                                            .abi_minor = AB_ABI_MINOR,
+                                            .name = name,
+                                            .version = "1",
+                                            .licence = "MIT",
+                                            .runtime = bridge->runtime.kind,
+                                            .lock = bridge->runtime.kind,
                                             .runtime_abi = ""};
   self->places = TOY_HOST;
   self->hosts = 1;

@@ -309,7 +309,7 @@ enum {
       1u << 4,                   ///< not even to_host() can help (traced, deleted, object dtype); `why_not` says why
   AB_INFO_CONJUGATED = 1u << 5,  ///< lazily conjugated: the bytes are not the values; `data` must be NULL
   AB_INFO_NEGATED = 1u << 6,     ///< lazily negated: the bytes are not the values; `data` must be NULL
-  AB_INFO_NOT_PLAIN = 1u << 7  ///< a variable, a sharded array …: not shared; to_host() gives its value
+  AB_INFO_NOT_PLAIN = 1u << 7    ///< a variable, a sharded array …: not shared; to_host() gives its value
 };
 
 /// What an array is, without touching its elements. (An out-struct; `shape` and `strides` come filled in.)
