@@ -55,6 +55,14 @@ PYTEST=("$PYTHON" -m pytest -q -p no:cacheprovider --tb=short -rs)
 unset ARRAYBRIDGE_BUILD_DIR PYTHONPATH
 
 if [ "$MODE" = full ]; then
+  say "speed, against the frameworks' own calls (the bars are met if the log says so; a ratio 1.6 times its bar fails)"
+  ARRAYBRIDGE_BUILD_DIR=$ROOT/build/release PYTHONPATH=$ROOT/python check benchmarks \
+    "$PYTHON" "$ROOT/benchmarks/arrows.py" --rounds 15 --strict 1.6 --json "$RESULTS/arrows.json"
+  cat "$RESULTS/benchmarks.log"
+
+  say "fuzzing for 20 seconds"
+  check fuzz "$ROOT/scripts/fuzz.sh" 20
+
   say "installed into an empty environment, and used from outside"
   check install-wheel "$ROOT/tests/install/wheel.sh"
   check install-outside-consumer "$ROOT/tests/install/consumer.sh"

@@ -22,11 +22,10 @@ from typing import Any
 if __name__ == "__main__" and "exit_with_hooks" in sys.argv:
     atexit.register(lambda: early_hook())  # before arraybridge registers its own, so this runs after that
 
-import numpy as np
-from frameworks import MAKE, NAMES, READ, aligned, module_of, random_array
-
 import arraybridge
+import numpy as np
 from arraybridge import MemoryConversionError
+from frameworks import MAKE, NAMES, READ, aligned, module_of, random_array
 
 KIB, MIB = 1 << 10, 1 << 20
 PAIRS = [(source, target) for source in NAMES for target in NAMES]

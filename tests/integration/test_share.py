@@ -214,7 +214,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], list[str], str, dict[str, Any]]] = {
     "torch, expanded": (lambda: torch_array(shape=(1, 6)).expand(4, 6), ["tensorflow", "jax"], STRIDES, {}),
     "16 bytes off": (lambda: at_offset(16), ["tensorflow", "jax"], "16 bytes past a multiple of 64", {}),
     "torch, one element off": (torch_at_offset, ["tensorflow", "jax"], "4 bytes past a multiple of 64", {}),
-    "odd address": (lambda: numpy_layout("odd_address"), ["torch", "tensorflow", "jax", "pyclesperanto"], ADDRESSES, {}),
+    "odd address": (
+        lambda: numpy_layout("odd_address"), ["torch", "tensorflow", "jax", "pyclesperanto"], ADDRESSES, {},
+    ),
     "byte order": (
         lambda: numpy_layout("byte_swapped"), ["torch", "tensorflow", "jax", "pyclesperanto"], "order", {},
     ),
