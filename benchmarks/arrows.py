@@ -110,7 +110,9 @@ def usable(call: Call) -> bool:
 def interleaved(calls: list[Call], rounds: int) -> list[float]:
     """The minimum over rounds for each call, ns; the calls take turns, so that noise meets all alike."""
     best = [float("inf")] * len(calls)
-    counts = [max(5, min(3000, int(2e6 / max(block(call, 5), 50)))) for call in calls]
+    for call in calls:
+        block(call, 50)  # the first calls fill caches
+    counts = [max(5, min(5000, int(3e6 / max(block(call, 20), 50)))) for call in calls]
     for _ in range(rounds):
         for index, call in enumerate(calls):
             best[index] = min(best[index], block(call, counts[index]))

@@ -6,6 +6,11 @@
 
 ab_status ab_detect(ab_bridge *bridge, void *object, const ab_backend **backend, ab_error *error) {
   if (bridge == NULL || object == NULL) return ab_error_set(error, AB_INVALID_ARGUMENT, "no bridge or no object");
+  const ab_backend *known = ab__detect_known(bridge, object); /* reading an object's type needs no lock */
+  if (known != NULL) {
+    *backend = known;
+    return AB_OK;
+  }
   const ab_runtime *runtime = &bridge->runtime;
   const int held = ab__bridge_lock_held(bridge);
   void *token = held || ab__bridge_ending(bridge) ? NULL : runtime->lock_enter(runtime->self);

@@ -70,13 +70,17 @@ static const ab_backend *asked(ab_bridge *bridge, void *object, int *holds_for_t
   return NULL;
 }
 
-const ab_backend *ab__detect_backend(ab_bridge *bridge, void *object) {
+const ab_backend *ab__detect_known(const ab_bridge *bridge, void *object) {
   const ab_runtime *runtime = &bridge->runtime;
   void *type = runtime->type_key != NULL ? runtime->type_key(runtime->self, object) : NULL;
-  if (type != NULL) {
-    const ab_backend *known = remembered(bridge->detect, type);
-    if (known != NULL) return known;
-  }
+  return type != NULL ? remembered(bridge->detect, type) : NULL;
+}
+
+const ab_backend *ab__detect_backend(ab_bridge *bridge, void *object) {
+  const ab_backend *known = ab__detect_known(bridge, object);
+  if (known != NULL) return known;
+  const ab_runtime *runtime = &bridge->runtime;
+  void *type = runtime->type_key != NULL ? runtime->type_key(runtime->self, object) : NULL;
   int holds_for_type = 0;
   const ab_backend *backend = asked(bridge, object, &holds_for_type);
   if (backend == NULL || type == NULL || !holds_for_type || runtime->retain == NULL) return backend;

@@ -19,7 +19,7 @@ failed:
 }
 
 int32_t ab_tf_eager_shape(PyObject *tensor, int64_t *shape) {
-  PyObject *sizes = PyObject_CallFunctionObjArgs(ab_tf.shape_tuple, tensor, NULL);
+  PyObject *sizes = abpy_call_one(ab_tf.shape_tuple, tensor);
   const int32_t ndim = read_shape(sizes, shape);
   Py_XDECREF(sizes);
   return ndim;

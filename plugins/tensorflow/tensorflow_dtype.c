@@ -81,7 +81,7 @@ const DLDataType *ab_tf_dtypes(uint32_t *count) {
 }
 
 long ab_tf_eager_number(PyObject *tensor) {
-  PyObject *number = PyObject_CallFunctionObjArgs(ab_tf.datatype_enum, tensor, NULL);
+  PyObject *number = abpy_call_one(ab_tf.datatype_enum, tensor);
   const long value = number != NULL ? PyLong_AsLong(number) : -1;
   if (value == -1) PyErr_Clear();
   Py_XDECREF(number);

@@ -110,7 +110,7 @@ static PyObject *context_handle(void) {
   return handle;
 }
 
-PyObject *ab_tf_give(PyObject *tensor) { return PyObject_CallFunctionObjArgs(ab_tf.give_capsule, tensor, NULL); }
+PyObject *ab_tf_give(PyObject *tensor) { return abpy_call_one(ab_tf.give_capsule, tensor); }
 
 PyObject *ab_tf_take(PyObject *capsule) {
   if (!ab_tf.private_calls) return PyObject_CallFunctionObjArgs(ab_tf.take_capsule, capsule, NULL);

@@ -180,7 +180,7 @@ static int look_public(const torch_framework *torch, PyObject *tensor, torch_sig
 
 /// The answer of an unbound method without arguments: 1, 0, or -1 with the exception pending.
 static int ask(PyObject *method, PyObject *tensor) {
-  PyObject *answer = PyObject_CallFunctionObjArgs(method, tensor, NULL);
+  PyObject *answer = abpy_call_one(method, tensor);
   if (answer == NULL) return -1;
   const int yes = answer == Py_True || (answer != Py_False && PyObject_IsTrue(answer) == 1);
   Py_DECREF(answer);
@@ -205,7 +205,7 @@ static int ask_flags(torch_framework *torch, uint32_t wanted, torch_sight *sight
     if (gradient) sight->info |= AB_INFO_GRADIENT;
   }
   if (!(wanted & TORCH_WITH_STORAGE)) return 0;
-  sight->storage = PyObject_CallFunctionObjArgs(torch->untyped_storage, sight->plain, NULL);
+  sight->storage = abpy_call_one(torch->untyped_storage, sight->plain);
   return sight->storage != NULL ? 0 : -1;
 }
 

@@ -76,7 +76,7 @@ typedef struct ab_runtime {
   /// Lets go of the lock, which the calling thread holds; gives a token. NULL: nothing was let go.
   void *(*blocking_begin)(void *self);
   void (*blocking_end)(void *self, void *token);
-  /// The type of an object. Borrowed. Needs the lock.
+  /// The type of an object the caller holds. Borrowed. No lock needed.
   void *(*type_key)(void *self, void *object);
   /// References to objects and types. Need the lock.
   void (*retain)(void *self, void *object);
