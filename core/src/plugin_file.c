@@ -156,6 +156,7 @@ static ab_status incompatible_major(const ab_plugin_descriptor *descriptor, ab_e
   ab_error_set(error, AB_INCOMPATIBLE, "built for interface %u.%u, this core speaks %u.%u: %s",
                (unsigned)descriptor->abi_major, (unsigned)descriptor->abi_minor, (unsigned)AB_ABI_MAJOR,
                (unsigned)AB_ABI_MINOR, newer ? "update arraybridge" : "update the plugin");
+  ab_error_hint(error, "%s", newer ? "update arraybridge" : "update the plugin");
   return AB_INCOMPATIBLE;
 }
 

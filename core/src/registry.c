@@ -347,6 +347,7 @@ static ab_status judge_file(discovery *self, const ab__place *found, const char 
   const ab_backend *backend = NULL;
   ab_status status = check_trust(&self->trust, found->path, entry);
   if (status == AB_OK) status = load(registry, entry, &backend);
+  if (status != AB_OK && entry->error.hint[0] == '\0') ab_error_hint(&entry->error, "repair the plugin, or remove it");
   if (backend != NULL) {
     backends_publish(registry, room, backend);
     ab_error_set(&entry->error, AB_OK, "%s", "");  // create() may have left a remark

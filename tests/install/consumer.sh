@@ -31,7 +31,7 @@ expect "cmake --install" cmake --install "$BUILD" --prefix "$PREFIX" || exit 1
 CONFIG=$(find "$PREFIX" -name arraybridge-config.cmake)
 LIBDIR=$(dirname "$(dirname "$(dirname "$CONFIG")")")
 for file in "$LIBDIR/libarraybridge.so" "$LIBDIR/libarraybridge.so.1" "$LIBDIR/pkgconfig/arraybridge-sdk.pc" \
-  "$PREFIX/include/arraybridge/arraybridge.h" "$PREFIX/include/arraybridge/plugin.h" "$PREFIX/include/abpy.h" \
+  "$PREFIX/include/arraybridge/arraybridge.h" "$PREFIX/include/arraybridge/plugin.h" "$PREFIX/include/arraybridge/python/abpy.h" \
   "$PREFIX/include/dlpack/dlpack.h" "$PREFIX/share/arraybridge/template/array_plugin.c"; do
   expect "${file#"$PREFIX/"}" test -s "$file" || true
 done
@@ -72,7 +72,6 @@ say "the plugins that were built alone, in use"
 mkdir -p "$WORK/package/python" "$WORK/package/plugins"
 cp "$BUILD/python/_native.so" "$WORK/package/python/"
 find "$WORK/alone" -name 'arraybridge_*.so' -exec cp {} "$WORK/package/plugins/" \;
-chmod -R go-w "$WORK/package" "$WORK/alone"
 shim() { PYTHONPATH=$ROOT/python ARRAYBRIDGE_BUILD_DIR=$WORK/package "$PYTHON" "$@"; }
 expect "all six load, NumPy to torch and back" shim -c '
 import arraybridge
@@ -84,17 +83,15 @@ tensor = arraybridge.convert(array, "torch")
 tensor[0] = 9
 assert array[0] == 9 and np.array_equal(arraybridge.convert(tensor, "numpy"), array)' || true
 
-say "a plugin from sdk/template, as docs/plugin-author.md has it"
-# block N: the N-th block of shell commands of the page, as it stands there.
-block() { awk -v wanted="$1" '/^```sh$/ {n++; inside = 1; next} /^```$/ {inside = 0} inside && n == wanted' "$DOC"; }
-DOC=$ROOT/docs/plugin-author.md
-# The page wants an installed Python package: here it is, made of the shim and of what the prefix holds.
-SITE=$WORK/site
-mkdir -p "$SITE" "$WORK/bin"
-cp -r "$ROOT/python/arraybridge" "$SITE/arraybridge"
-find "$SITE" -name __pycache__ -prune -exec rm -r {} +
-mkdir -p "$SITE/arraybridge/plugins" "$SITE/arraybridge/lib"
-cp "$BUILD/python/_native.so" "$SITE/arraybridge/"
-cp "$WORK/package/plugins/"*.so "$SITE/arraybridge/plugins/"
-cp -r "$LIBDIR/cmake" "$LIBDIR"/*.a "$SITE/arraybridge/lib/" 2>/dev/null || true
-chmod -R go-w "$SITE"
+say "a plugin from sdk/template, against the prefix (wheel.sh builds it against the Python package)"
+cp -r "$PREFIX/share/arraybridge/template" "$WORK/template"
+if expect "configures and builds" configure_and_build "$WORK/template" "$WORK/template/build" \
+  -DCMAKE_PREFIX_PATH="$PREFIX" -DPython_EXECUTABLE="$PYTHON"; then
+  export ARRAYBRIDGE_PLUGIN_PATH=$WORK/template/build/plugins
+  expect "is found and shares its memory" shim "$ROOT/tests/install/use_template.py" || true
+  expect "doctor lists it" bash -c "PYTHONPATH='$ROOT/python' ARRAYBRIDGE_BUILD_DIR='$WORK/package' \
+    '$PYTHON' -m arraybridge doctor --fast | grep -E 'ok +.*arraybridge_array.so'" || true
+fi
+
+if [ "$failures" -ne 0 ]; then echo "$failures checks failed"; exit 1; fi
+echo "all checks passed"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `pip install` of a clean copy into an empty environment, and what must work there before any framework is installed.
-# AB_BUILD is not used; AB_WORK names a folder that is kept, otherwise a temporary one is removed.
+# Then a plugin is made from the template with the very commands of docs/plugin-author.md.
+# AB_WORK names an empty folder that is kept; otherwise a temporary one is made and removed.
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/bootstrap.sh"
 WORK=${AB_WORK:-$(mktemp -d)}
 [ -n "${AB_WORK:-}" ] || trap 'rm -rf "$WORK"' EXIT
@@ -53,14 +54,6 @@ wanted = ["cupy", "jax", "numpy", "pyclesperanto", "tensorflow", "torch"]
 names = sorted(one.name for one in arraybridge.backends())
 assert names == wanted, names
 assert not any(one.installed for one in arraybridge.backends())'
-expect "a missing framework names its pip install" "$FRESH/python" -c '
-import array, arraybridge
-try:
-    arraybridge.prepare("torch")
-except arraybridge.MemoryConversionError as error:
-    assert error.status == "UNAVAILABLE" and "pip install" in error.hint, vars(error)
-else:
-    raise SystemExit("prepare(\"torch\") succeeded")'
 expect "arraybridge info --json --no-devices" bash -c \
   "'$FRESH/arraybridge' info --json --no-devices | '$FRESH/python' -m json.tool"
 expect "arraybridge doctor --fast" "$FRESH/arraybridge" doctor --fast
@@ -87,14 +80,15 @@ cat "$WORK/check.log"
 
 say "what the wheel holds"
 PACKAGE=$("$FRESH/python" -c 'import arraybridge, os; print(os.path.dirname(arraybridge.__file__))')
-for file in lib/libarraybridge.so.1 _native.so py.typed command/__init__.py include/arraybridge/arraybridge.h \
-  include/arraybridge/plugin.h include/arraybridge/types.h include/abpy.h include/dlpack/dlpack.h \
+for file in lib/libarraybridge.so.1 _native.so command/__init__.py include/arraybridge/arraybridge.h \
+  include/arraybridge/plugin.h include/arraybridge/types.h include/arraybridge/python/abpy.h include/dlpack/dlpack.h \
   lib/cmake/arraybridge/arraybridge-config.cmake lib/cmake/arraybridge-sdk/arraybridge-sdk-config.cmake \
   lib/cmake/arraybridge-sdk/ArraybridgePlugin.cmake share/arraybridge/template/CMakeLists.txt \
   share/arraybridge/template/array_plugin.c share/arraybridge/template/README.md \
   plugins/arraybridge_{numpy,torch,tensorflow,jax,pyclesperanto,cupy}.so; do
   expect "$file" test -s "$PACKAGE/$file"
 done
+expect "py.typed" test -e "$PACKAGE/py.typed"
 expect "nothing of the build is left in it" bash -c \
   "! grep -rlaF -e '$WORK/source' --include='*.so*' --include='*.cmake' --include='*.pc' --include='*.py' '$PACKAGE'"
 expect "no link that leads out of it" bash -c "! find '$PACKAGE' -xtype l | grep ."
@@ -111,7 +105,36 @@ copy = arraybridge.convert(array, "numpy", copy=True)
 assert type(copy) is np.ndarray and copy.dtype == array.dtype
 assert np.array_equal(copy, array) and not np.shares_memory(copy, array)
 assert np.shares_memory(arraybridge.convert(array, "numpy"), array)'
+expect "a missing framework names its pip install" "$FRESH/python" -c '
+import arraybridge
+import numpy as np
+try:
+    arraybridge.convert(np.zeros(3), "torch")
+except arraybridge.MemoryConversionError as error:
+    assert error.status == "UNAVAILABLE" and "pip install torch" in error.hint, vars(error)
+else:
+    raise SystemExit("converted to a framework that is not there")'
 expect "doctor sees NumPy" bash -c "'$FRESH/arraybridge' doctor --fast | grep -E 'ok +numpy +[0-9]'"
+
+say "a plugin from the template, as docs/plugin-author.md has it"
+# block N: the N-th block of shell commands of the page, as it stands there.
+block() {
+  awk -v wanted="$1" '/^```sh$/ {n++; inside = 1; next} /^```$/ {inside = 0} inside && n == wanted' \
+    "$WORK/source/docs/plugin-author.md"
+}
+cp -r "$PACKAGE/share/arraybridge/template" "$WORK/template"
+(
+  cd "$WORK/template"
+  # As a reader has it: the environment is active, and the commands are pasted one after the other.
+  printf 'export PATH=%q:$PATH\nset -ex\n' "$FRESH"
+  block 1
+  printf 'test -s build/plugins/arraybridge_array.so\n'
+  block 2
+  printf 'python %q\n' "$WORK/source/tests/install/use_template.py"
+) >"$WORK/paste.sh"
+expect "its commands, pasted" bash -c "cd '$WORK/template' && bash '$WORK/paste.sh'"
+export ARRAYBRIDGE_PLUGIN_PATH=$WORK/template/build/plugins
+expect "doctor lists it" bash -c "'$FRESH/arraybridge' doctor --fast | grep -E 'ok .*arraybridge_array.so'"
 
 if [ "$failures" -ne 0 ]; then echo "$failures checks failed"; exit 1; fi
 echo "all checks passed"

@@ -51,9 +51,7 @@ def _of_opencl(array: Any) -> int:
     context, device, status = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_int32()
     library.clGetMemObjectInfo(buffer, _MEMORY_CONTEXT, ctypes.c_size_t(8), ctypes.byref(context), None)
     library.clGetContextInfo(context, _CONTEXT_DEVICES, ctypes.c_size_t(8), ctypes.byref(device), None)
-    queue = ctypes.c_void_p(
-        library.clCreateCommandQueueWithProperties(context, device, None, ctypes.byref(status))
-    )
+    queue = ctypes.c_void_p(library.clCreateCommandQueueWithProperties(context, device, None, ctypes.byref(status)))
     assert status.value == 0, f"no queue: OpenCL says {status.value}"
     size = int(np.prod(array.shape)) * np.dtype(array.dtype).itemsize
     mapped = library.clEnqueueMapBuffer(

@@ -42,9 +42,7 @@ COUNT = 100_000
 @pytest.fixture(scope="module")
 def flat(children: Children) -> dict[tuple[str, str], Future[Outcome]]:
     """All pairs queued at once, so that they share the cores."""
-    return {
-        pair: children.start("lifetime_child", "conversions", *pair, COUNT, timeout=240) for pair in PAIRS
-    }
+    return {pair: children.start("lifetime_child", "conversions", *pair, COUNT, timeout=240) for pair in PAIRS}
 
 
 def check_flat(seen: dict[str, int]) -> None:
@@ -235,7 +233,9 @@ ENDS = {
     "exit_with_hooks": NAMES,
     "exit_with_idle_threads": NAMES,
     "exit_with_del_methods": NAMES,
-    "exit_with_busy_threads": ["numpy", "torch"],
+    # Without torch: it gives up the GIL inside noexcept functions (the end of a plain tensor is one), so that Python
+    # 3.11, which unwinds a daemon thread at the end, brings down a process in which torch alone is at work as well.
+    "exit_with_busy_threads": ["numpy"],
     "exit_after_foreign_threads": NAMES,
 }
 
