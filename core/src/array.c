@@ -11,6 +11,7 @@ ab_status ab_detect(ab_bridge *bridge, void *object, const ab_backend **backend,
     *backend = known;
     return AB_OK;
   }
+  if (ab__bridge_ending(bridge)) return ab_error_set(error, AB_ENDING, "%s", ab_status_text(AB_ENDING));
   const ab_runtime *runtime = &bridge->runtime;
   const int held = ab__bridge_lock_held(bridge);
   void *token = held || ab__bridge_ending(bridge) ? NULL : runtime->lock_enter(runtime->self);

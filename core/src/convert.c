@@ -395,6 +395,7 @@ static ab_status check_arguments(const ab_bridge *bridge, const ab_array *source
     return ab_error_set(error, AB_INVALID_ARGUMENT, "a bridge, a source and a target are needed");
   if (source->backend->bridge != bridge || target->bridge != bridge)
     return ab_error_set(error, AB_INVALID_ARGUMENT, "source and target are of another bridge");
+  if (ab__bridge_ending(bridge)) return ab_error_set(error, AB_ENDING, "%s", ab_status_text(AB_ENDING));
   if (options->struct_size < sizeof(ab_convert_options))
     return ab_error_set(error, AB_INVALID_ARGUMENT, "ab_convert_options.struct_size is too small");
   if (options->copy > AB_COPY_NEVER || options->casting > AB_CASTING_UNSAFE)

@@ -180,11 +180,11 @@ AB_EXPORT PyObject *ab_python_module(void);
 /// Gives the module, one and the same for every call. The shim calls it once.
 PyObject *ab_python_module(void) {
   static PyObject *module;
-  if (module != NULL) return Py_NewRef(module);
   if (PyInterpreterState_GetID(PyInterpreterState_Get()) != 0) {
     PyErr_SetString(PyExc_ImportError, "arraybridge works in the main interpreter only");
     return NULL;
   }
+  if (module != NULL) return Py_NewRef(module);
   if (native_runtime_init() != 0 || native_bridge_init() != 0) return NULL;
   PyObject *made = PyModule_Create(&definition);
   if (made == NULL) return NULL;

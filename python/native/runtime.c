@@ -15,7 +15,7 @@
 
 static atomic_int ended;
 static atomic_int drain_asked; /* one pending call at a time: the interpreter's queue has 32 places */
-static int (*gil_state_check)(void);
+static PyThreadState *(*current_thread_state)(void);
 static PyObject *gc_collect;
 
 /* ------------------------------------------------------------------ the lock */
@@ -41,12 +41,13 @@ static void blocking_end(void *self, void *token) {
   PyEval_RestoreThread(token);
 }
 
-/* PyGILState_Check() says 1 to every thread once a subinterpreter has existed, so a thread that Python has never seen
- * is told apart first. */
+/* Not PyGILState_Check(): it says 1 to every thread once a subinterpreter has existed. The state that is current is
+ * this thread's own only while this thread has the GIL. */
 static int32_t lock_held(void *self) {
   (void)self;
-  if (gil_state_check == NULL || atomic_load_explicit(&ended, memory_order_acquire)) return 0;
-  return PyGILState_GetThisThreadState() != NULL && gil_state_check() == 1;
+  if (current_thread_state == NULL || atomic_load_explicit(&ended, memory_order_acquire)) return 0;
+  PyThreadState *current = current_thread_state();
+  return current != NULL && current == PyGILState_GetThisThreadState();
 }
 
 /* ------------------------------------------------------------------ objects */
@@ -112,8 +113,10 @@ void native_runtime_end(void) {
 static void forget_request(void) { atomic_store_explicit(&drain_asked, 0, memory_order_relaxed); }
 
 int native_runtime_init(void) {
-  /* Not in the limited API, but in every Python; without it the answer is "cannot be told". */
-  *(void **)&gil_state_check = dlsym(RTLD_DEFAULT, "PyGILState_Check");
+  /* Public from Python 3.13 on, there before under its older name; without either the answer is "cannot be told". */
+  *(void **)&current_thread_state = dlsym(RTLD_DEFAULT, "PyThreadState_GetUnchecked");
+  if (current_thread_state == NULL)
+    *(void **)&current_thread_state = dlsym(RTLD_DEFAULT, "_PyThreadState_UncheckedGet");
   pthread_atfork(NULL, NULL, forget_request);
   PyObject *gc = PyImport_ImportModule("gc");
   if (gc == NULL) return -1;
