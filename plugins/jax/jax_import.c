@@ -115,11 +115,19 @@ static ab_status lend(const ab_call *call, abpy_loan *loan, PyObject *device, DL
   return AB_OK;
 }
 
+static int is_empty(const DLTensor *tensor) {
+  for (int32_t axis = 0; axis < tensor->ndim; axis++)
+    if (tensor->shape[axis] == 0) return 1;
+  return 0;
+}
+
 ab_status jax_from_dlpack(const ab_call *call, DLManagedTensorVersioned *tensor, DLDevice device, int32_t *consumed,
                           void **array) {
   if (!AB_CALL_UNDERSTOOD(call, AB_CALL_NEVER_COPY)) return ab_fail(call, AB_UNSUPPORTED, "unknown flag of the call");
   PyObject *target = jax_device_find(call, device);
   if (target == NULL) return call->error->status;
+  // XLA asks for alignment even where there is nothing to align (jaxlib 0.10).
+  if (is_empty(&tensor->dl_tensor)) tensor->dl_tensor.data = NULL;
   PyObject *imported = NULL;
   abpy_loan loan;
   ab_status status = abpy_loan_begin(jax_services, call, tensor, 0, &loan);
