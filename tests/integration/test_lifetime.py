@@ -237,6 +237,7 @@ ENDS = {
     # 3.11, which unwinds a daemon thread at the end, brings down a process in which torch alone is at work as well.
     "exit_with_busy_threads": ["numpy"],
     "exit_after_foreign_threads": NAMES,
+    "exit_while_xla_computes": NAMES,
 }
 
 
