@@ -551,7 +551,7 @@ def exit_with_cycles(names: list[str]) -> None:
 
 
 def exit_with_hooks(names: list[str]) -> None:
-    held = {"late": _convert_all(names), "early": FIRST}
+    held = {"late": _convert_all(names)}
 
     def late() -> None:  # registered last, runs first: everything still works
         held["late"].clear()
@@ -562,21 +562,25 @@ def exit_with_hooks(names: list[str]) -> None:
 
     atexit.register(late)
     FIRST.extend(_convert_all(names))
+    ALIASED.append(array_of("numpy", (64,)))
+    FIRST.append(arraybridge.convert(ALIASED[0], "torch"))
 
 
 FIRST: list[Any] = []
+ALIASED: list[Any] = []
 
 
 def early_hook() -> None:
-    """Registered before arraybridge's own, so it runs after that: drops what is left, and asks for more."""
+    """Registered before arraybridge's own, so it runs after that: what is dropped now leaks, on purpose."""
+    gone = weakref.ref(ALIASED.pop())
     FIRST.clear()
     gc.collect()
+    assert gone() is not None, "released after the end was marked"
     try:
-        tensor = arraybridge.convert(array_of("numpy", (64,)), "torch")
-        assert READ["torch"](tensor)[2] == random_array("float32", (64,)).tobytes()
-    except MemoryConversionError:
-        pass
-    print("early hook done", flush=True)
+        arraybridge.convert(array_of("numpy", (64,)), "torch")
+    except MemoryConversionError as error:
+        assert error.status == "ENDING", error.status
+        print("early hook done", flush=True)
 
 
 def exit_with_idle_threads(names: list[str]) -> None:
