@@ -126,73 +126,67 @@ ab_status ab__backend_ability(const ab_backend *backend, DLDevice device, uint32
 
 /* ------------------------------------------------------------------ public: asking a backend */
 
-ab_status ab_backend_probe(const ab_backend *backend, ab_framework_info *info, ab_error *error) {
-  if (backend->vtable->probe == NULL)
-    return ab_error_set(error, AB_UNSUPPORTED, "%s does not say", ab_backend_name(backend));
-  ab_error local;
-  ab_error_init(&local);
-  if (error == NULL) error = &local;
-  ab_error_clear(error); /* of an earlier call */
-  void *token = NULL;
-  ab_status status = ab__backend_enter(backend, 0, &token, error);
-  if (status != AB_OK) return status;
-  ab__invocation run;
-  ab__invocation_init(&run, backend, 0, NULL, error);
-  status = backend->vtable->probe(&run.call, info);
-  ab__backend_leave(backend, token);
-  ab_error_clear(&local);
+/* What every public question needs: an error to write into, and the lock of the backend. */
+typedef struct question {
+  ab_error local; /* where the caller gave none */
+  ab_error *error;
+  void *token;
+} question;
+
+static ab_status question_begin(question *asked, const ab_backend *backend, ab_error *error) {
+  ab_error_init(&asked->local);
+  asked->error = error != NULL ? error : &asked->local;
+  ab_error_clear(asked->error); /* of an earlier call */
+  return ab__backend_enter(backend, 0, &asked->token, asked->error);
+}
+
+static ab_status question_end(question *asked, const ab_backend *backend, ab_status status) {
+  ab__backend_leave(backend, asked->token);
+  ab_error_clear(&asked->local);
   return status;
 }
 
-ab_status ab_backend_start(const ab_backend *backend, ab_error *error) {
-  ab_error local;
-  ab_error_init(&local);
-  if (error == NULL) error = &local;
-  ab_error_clear(error); /* of an earlier call */
-  void *token = NULL;
-  ab_status status = ab__backend_enter(backend, 0, &token, error);
+ab_status ab_backend_probe(const ab_backend *backend, ab_framework_info *info, ab_error *error) {
+  if (backend->vtable->probe == NULL)
+    return ab_error_set(error, AB_UNSUPPORTED, "%s does not say", ab_backend_name(backend));
+  question asked;
+  const ab_status status = question_begin(&asked, backend, error);
   if (status != AB_OK) return status;
-  status = ab__backend_start(backend, error);
-  ab__backend_leave(backend, token);
-  ab_error_clear(&local);
-  return status;
+  ab__invocation run;
+  ab__invocation_init(&run, backend, 0, NULL, asked.error);
+  return question_end(&asked, backend, backend->vtable->probe(&run.call, info));
+}
+
+ab_status ab_backend_start(const ab_backend *backend, ab_error *error) {
+  question asked;
+  const ab_status status = question_begin(&asked, backend, error);
+  if (status != AB_OK) return status;
+  return question_end(&asked, backend, ab__backend_start(backend, asked.error));
 }
 
 ab_status ab_backend_devices(const ab_backend *backend, ab_device_visitor visit, void *context, ab_error *error) {
   if (backend->vtable->devices == NULL)
     return ab_error_set(error, AB_UNSUPPORTED, "%s does not list its devices", ab_backend_name(backend));
-  ab_error local;
-  ab_error_init(&local);
-  if (error == NULL) error = &local;
-  ab_error_clear(error); /* of an earlier call */
-  void *token = NULL;
-  ab_status status = ab__backend_enter(backend, 0, &token, error);
+  question asked;
+  ab_status status = question_begin(&asked, backend, error);
   if (status != AB_OK) return status;
-  status = ab__backend_start(backend, error);
+  status = ab__backend_start(backend, asked.error);
   ab__invocation run;
-  ab__invocation_init(&run, backend, 0, NULL, error);
+  ab__invocation_init(&run, backend, 0, NULL, asked.error);
   if (status == AB_OK) status = backend->vtable->devices(&run.call, visit, context);
-  ab__backend_leave(backend, token);
-  ab_error_clear(&local);
-  return status;
+  return question_end(&asked, backend, status);
 }
 
 ab_status ab_backend_capabilities(const ab_backend *backend, DLDevice device, uint32_t slot,
                                   ab_capabilities *capabilities, ab_error *error) {
-  ab_error local;
-  ab_error_init(&local);
-  if (error == NULL) error = &local;
-  ab_error_clear(error); /* of an earlier call */
-  void *token = NULL;
-  ab_status status = ab__backend_enter(backend, 0, &token, error);
+  question asked;
+  ab_status status = question_begin(&asked, backend, error);
   if (status != AB_OK) return status;
   const ab__ability *ability = NULL;
-  status = ab__backend_start(backend, error);
-  if (status == AB_OK) status = ab__backend_ability(backend, device, slot, &ability, error);
-  ab__backend_leave(backend, token);
+  status = ab__backend_start(backend, asked.error);
+  if (status == AB_OK) status = ab__backend_ability(backend, device, slot, &ability, asked.error);
   if (status == AB_OK && !ability->supported)
-    status = ab_error_set(error, AB_UNSUPPORTED, "%s has nothing there", ab_backend_name(backend));
+    status = ab_error_set(asked.error, AB_UNSUPPORTED, "%s has nothing there", ab_backend_name(backend));
   if (status == AB_OK) ab_struct_fill(capabilities, &ability->stated, (uint32_t)sizeof ability->stated);
-  ab_error_clear(&local);
-  return status;
+  return question_end(&asked, backend, status);
 }
