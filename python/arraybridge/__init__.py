@@ -15,9 +15,9 @@ from .calls import convert, convert_memory, describe, detect_memory_type, drain,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .backend import BackendInfo, DeviceInfo, backends, devices, load_trace
     from .description import ArrayDescription
     from .errors import MemoryConversionError, UnknownBackendError
+    from .inventory import BackendInfo, DeviceInfo, backends, list_devices, load_trace
     from .record import ConversionRecord, records
     from .settings import options
     from .steps import Plan, Step
@@ -39,8 +39,8 @@ __all__ = [
     "convert_memory",
     "describe",
     "detect_memory_type",
-    "devices",
     "drain",
+    "list_devices",
     "load_trace",
     "options",
     "pending",
@@ -52,16 +52,16 @@ __all__ = [
 #: Where each name that is loaded on demand lives.
 _LATER = {
     "ArrayDescription": "description",
-    "BackendInfo": "backend",
+    "BackendInfo": "inventory",
     "ConversionRecord": "record",
-    "DeviceInfo": "backend",
+    "DeviceInfo": "inventory",
     "MemoryConversionError": "errors",
     "Plan": "steps",
     "Step": "steps",
     "UnknownBackendError": "errors",
-    "backends": "backend",
-    "devices": "backend",
-    "load_trace": "backend",
+    "backends": "inventory",
+    "list_devices": "inventory",
+    "load_trace": "inventory",
     "options": "settings",
     "records": "record",
 }

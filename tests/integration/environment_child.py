@@ -115,7 +115,7 @@ def through_us(name: str) -> dict[str, Any]:
     before = state()
     import arraybridge
 
-    arraybridge.devices(name)
+    arraybridge.list_devices(name)
     if name == "numpy":
         import numpy as np
 

@@ -183,8 +183,8 @@ CALLS: dict[str, Callable[[], Any]] = {
     "memory_nonsense": lambda: arraybridge.convert_memory(None, "numpy", "torch"),
     "detect_nothing": lambda: arraybridge.detect_memory_type(),
     "describe_nothing": lambda: arraybridge.describe(),
-    "devices_no_such": lambda: arraybridge.devices("no_such"),
-    "devices_none": lambda: arraybridge.devices(None),  # type: ignore[arg-type]
+    "list_devices_no_such": lambda: arraybridge.list_devices("no_such"),
+    "list_devices_none": lambda: arraybridge.list_devices(None),  # type: ignore[arg-type]
     "options_wrong": lambda: arraybridge.options.set(immutable="maybe"),
     "options_unknown": lambda: arraybridge.options.set(nothing=1),
     "options_threads": lambda: arraybridge.options.set(threads=-1),

@@ -85,7 +85,7 @@ def _start(names: list[str], say: Say) -> set[str]:
         say({"starting": name})
         start = perf_counter()
         try:
-            arraybridge.devices(name)
+            arraybridge.list_devices(name)
         except Exception as error:
             say({"started": name, "error": _refused(error)["reason"], "seconds": perf_counter() - start})
             continue

@@ -34,7 +34,7 @@ def framework(request: dict[str, Any], say: Say) -> None:
 
     start = perf_counter()
     try:
-        devices = [device.to_json() for device in arraybridge.devices(request["name"])]
+        devices = [device.to_json() for device in arraybridge.list_devices(request["name"])]
     except Exception as error:
         say({"error": _problem(error)})
         return
@@ -67,7 +67,7 @@ def together(request: dict[str, Any], say: Say) -> None:
     array = source_array("numpy", "float32", (4, 4))
     for name in names:
         say({"doing": f"{name} starts"})
-        arraybridge.devices(name)
+        arraybridge.list_devices(name)
         say({"doing": f"numpy -> {name} -> numpy"})
         arraybridge.convert(arraybridge.convert(array, name), "numpy")
     say({"libraries": mapped_runtimes()})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Backends: which are there, on which devices, and why others are not."""
+"""What is there: backends, on which devices, and why others are not."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def backends() -> list[BackendInfo]:
     return [BackendInfo(values) for values in native.backends()]
 
 
-def devices(name: str) -> list[DeviceInfo]:
+def list_devices(name: str) -> list[DeviceInfo]:
     """List the devices of one backend, the default one first. Imports its framework.
 
     Raises
