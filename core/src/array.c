@@ -16,8 +16,13 @@ ab_status ab_detect(ab_bridge *bridge, void *object, const ab_backend **backend,
   const int held = ab__bridge_lock_held(bridge);
   void *token = held || ab__bridge_ending(bridge) ? NULL : runtime->lock_enter(runtime->self);
   if (!held && token == NULL) return ab_error_set(error, AB_ENDING, "%s", ab_status_text(AB_ENDING));
-  const ab_backend *found = ab__detect_backend(bridge, object);
+  ab_error local;
+  ab_error_init(&local);
+  const ab_backend *found = NULL;
+  const ab_status status = ab__detect_backend(bridge, object, &found, error != NULL ? error : &local);
+  ab_error_clear(&local);
   if (token != NULL) runtime->lock_leave(runtime->self, token);
+  if (status != AB_OK) return status;
   if (found == NULL) return ab_error_set(error, AB_NOT_RECOGNIZED, "%s", ab_status_text(AB_NOT_RECOGNIZED));
   *backend = found;
   return AB_OK;
@@ -51,7 +56,10 @@ ab_status ab_array_describe(const ab_array *array, int64_t *shape, int64_t *stri
   ab__invocation_init(&run, array->backend, AB_CALL_WANT_REPORT, NULL, error);
   info->shape = shape;
   info->strides = strides;
-  if (status == AB_OK) status = array->backend->vtable->describe(&run.call, array->object, info);
+  if (status == AB_OK) {
+    status = array->backend->vtable->describe(&run.call, array->object, info);
+    status = ab__slot_result(array->backend, "describe", status, error);
+  }
   ab__backend_leave(array->backend, token);
   ab_error_clear(&local);
   return status;

@@ -36,12 +36,39 @@ void ab__backend_leave(const ab_backend *backend, void *token) {
   if (token != NULL) backend->bridge->runtime.lock_leave(backend->bridge->runtime.self, token);
 }
 
+/* Returns 1 if there was one: `error` is then about it. Inlined, its large frame would be every conversion's. */
+static __attribute__((noinline)) int take_stray(const ab_backend *backend, const char *slot, ab_error *error) {
+  const ab_runtime *runtime = &backend->bridge->runtime;
+  if (backend->descriptor->lock == AB_LOCK_NONE || runtime->take_stray_error == NULL) return 0;
+  ab_error stray;
+  ab_error_init(&stray);
+  if (!runtime->take_stray_error(runtime->self, &stray)) return 0;
+  ab_error_set(error, stray.status == AB_CANCELLED ? AB_CANCELLED : AB_INTERNAL,
+               "%s: %s() left an exception pending: %.400s", ab_backend_name(backend), slot, stray.text);
+  ab_error_hint(error, "its plugin must take it with abpy_error() or abpy_clear()");
+  ab_error_set_failure(error, &stray.failure);
+  return 1;
+}
+
+static int goes_without_saying(ab_status status) {
+  return status == AB_OK || status == AB_UNSUPPORTED || status == AB_WOULD_COPY;
+}
+
+__attribute__((noinline)) ab_status ab__slot_result(const ab_backend *backend, const char *slot, ab_status status,
+                                                    ab_error *error) {
+  if (take_stray(backend, slot, error)) return error->status;
+  if (goes_without_saying(status) || error->text[0] != '\0') return status;
+  return ab_error_set(error, status, "%s: %s() returned %s and said nothing%s", ab_backend_name(backend), slot,
+                      ab_status_name(status),
+                      backend->descriptor->runtime == AB_RUNTIME_PYTHON ? " (use abpy_error)" : " (use ab_fail)");
+}
+
 ab_status ab__backend_start(const ab_backend *backend, ab_error *error) {
   if (atomic_load_explicit(&backend->started, memory_order_acquire)) return AB_OK;
   if (backend->vtable->start != NULL) {
     ab__invocation run;
     ab__invocation_init(&run, backend, 0, NULL, error);
-    const ab_status status = backend->vtable->start(&run.call);
+    const ab_status status = ab__slot_result(backend, "start", backend->vtable->start(&run.call), error);
     if (status != AB_OK) return status;
   }
   atomic_store_explicit(&((ab_backend *)backend)->started, 1, memory_order_release);
@@ -109,7 +136,8 @@ ab_status ab__backend_ability(const ab_backend *backend, DLDevice device, uint32
   ab__ability *fresh = ab__allocate(sizeof *fresh);
   if (fresh == NULL) return ab_error_set(error, AB_OOM, "no memory for what %s can take", ab_backend_name(backend));
   *fresh = (ab__ability){.device = device, .slot = slot, .stated = {.struct_size = (uint32_t)sizeof(ab_capabilities)}};
-  const ab_status status = backend->vtable->capabilities(&run.call, device, slot, &fresh->stated);
+  ab_status status = backend->vtable->capabilities(&run.call, device, slot, &fresh->stated);
+  status = ab__slot_result(backend, "capabilities", status, &said);
   if (status != AB_OK && status != AB_UNSUPPORTED && status != AB_NO_DEVICE) {
     ab__deallocate(fresh);
     ab_error_clear(error);
@@ -148,13 +176,14 @@ static ab_status question_end(question *asked, const ab_backend *backend, ab_sta
 
 ab_status ab_backend_probe(const ab_backend *backend, ab_framework_info *info, ab_error *error) {
   if (backend->vtable->probe == NULL)
-    return ab_error_set(error, AB_UNSUPPORTED, "%s does not say", ab_backend_name(backend));
+    return ab_error_set(error, AB_UNSUPPORTED, "the plugin of %s has no probe()", ab_backend_name(backend));
   question asked;
-  const ab_status status = question_begin(&asked, backend, error);
+  ab_status status = question_begin(&asked, backend, error);
   if (status != AB_OK) return status;
   ab__invocation run;
   ab__invocation_init(&run, backend, 0, NULL, asked.error);
-  return question_end(&asked, backend, backend->vtable->probe(&run.call, info));
+  status = ab__slot_result(backend, "probe", backend->vtable->probe(&run.call, info), asked.error);
+  return question_end(&asked, backend, status);
 }
 
 ab_status ab_backend_start(const ab_backend *backend, ab_error *error) {
@@ -164,16 +193,25 @@ ab_status ab_backend_start(const ab_backend *backend, ab_error *error) {
   return question_end(&asked, backend, ab__backend_start(backend, asked.error));
 }
 
+/* A plugin without devices() has the host, and nothing else. */
+static ab_status visit_devices(const ab_backend *backend, ab_device_visitor visit, void *context, ab_error *error) {
+  if (backend->vtable->devices != NULL) {
+    ab__invocation run;
+    ab__invocation_init(&run, backend, 0, NULL, error);
+    return ab__slot_result(backend, "devices", backend->vtable->devices(&run.call, visit, context), error);
+  }
+  const ab_device_info host = {
+      .struct_size = (uint32_t)sizeof host, .flags = AB_DEVICE_DEFAULT, .device = {kDLCPU, 0}, .name = "host"};
+  visit(context, &host);
+  return AB_OK;
+}
+
 ab_status ab_backend_devices(const ab_backend *backend, ab_device_visitor visit, void *context, ab_error *error) {
-  if (backend->vtable->devices == NULL)
-    return ab_error_set(error, AB_UNSUPPORTED, "%s does not list its devices", ab_backend_name(backend));
   question asked;
   ab_status status = question_begin(&asked, backend, error);
   if (status != AB_OK) return status;
   status = ab__backend_start(backend, asked.error);
-  ab__invocation run;
-  ab__invocation_init(&run, backend, 0, NULL, asked.error);
-  if (status == AB_OK) status = backend->vtable->devices(&run.call, visit, context);
+  if (status == AB_OK) status = visit_devices(backend, visit, context, asked.error);
   return question_end(&asked, backend, status);
 }
 

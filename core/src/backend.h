@@ -20,6 +20,10 @@ void ab__invocation_init(ab__invocation *invocation, const ab_backend *backend, 
 ab_status ab__backend_enter(const ab_backend *backend, int held, void **token, ab_error *error);
 void ab__backend_leave(const ab_backend *backend, void *token);
 
+/// What a slot really came to: `status`, unless it left an exception of the language pending (AB_INTERNAL, or
+/// AB_CANCELLED if that asks the program to stop). A failure without a text gets one. Needs the lock.
+ab_status ab__slot_result(const ab_backend *backend, const char *slot, ab_status status, ab_error *error);
+
 /// Brings the framework to life once. Needs the lock.
 ab_status ab__backend_start(const ab_backend *backend, ab_error *error);
 

@@ -32,10 +32,11 @@ ab_status ab_bridge_new(const ab_bridge_options *options, ab_bridge **bridge, ab
   ab_bridge *made = ab__allocate_zeroed(sizeof *made);
   if (made == NULL) return ab_error_set(error, AB_OOM, "no memory for a bridge");
   take_options(made, options);
-  made->registry = ab__registry_new(made);
   made->detect = ab__detect_new();
   made->release = ab__release_new();
-  if (made->registry == NULL || made->detect == NULL || made->release == NULL) {
+  /* The last: what has a registry takes part in forks, and may not change any more. */
+  if (made->detect != NULL && made->release != NULL) made->registry = ab__registry_new(made);
+  if (made->registry == NULL) {
     bridge_destroy(made);
     return ab_error_set(error, AB_OOM, "no memory for a bridge");
   }

@@ -13,11 +13,8 @@ typedef struct ab__registry ab__registry; /* registry.h */
 typedef struct ab__detect ab__detect;     /* detect.h */
 typedef struct ab__release ab__release;   /* release.h */
 
-/* Locks of the core, each held alone and never across a plugin call, a driver call or the runtime's lock:
- *   registry->lock  (registry.c)  the list of places and the trace; libltdl
- *   detect->lock    (detect.c)    writers of the type cache; readers take none
- *   ranges          (opencl_buffer.c)
- */
+/* Locks of the core are each held alone and never across a plugin call, a driver call or the runtime's lock. fork.h
+ * lists them. */
 struct ab_bridge {
   ab_runtime runtime; /* copied; all zero without a language */
   ab_log_function log;

@@ -9,6 +9,116 @@
 /* Copies below this many bytes are quicker than letting go of the runtime's lock and taking it again. */
 enum { BLOCKING_BYTES = 1 << 18 };
 
+/* ------------------------------------------------------------------ what a tensor must be */
+
+static void strides_in_bytes(const DLTensor *t, int64_t itemsize, int64_t *strides) {
+  for (int32_t axis = 0; axis < t->ndim; axis++) strides[axis] = t->strides[axis] * itemsize;
+}
+
+static ab_status layout_of_tensor(const ab__conversion *c, const DLTensor *t, ab__layout *layout) {
+  int64_t strides[AB_MAX_NDIM];
+  strides_in_bytes(t, c->at.itemsize, strides);
+  return ab__layout_of(t->ndim, t->shape, strides, c->at.itemsize, layout);
+}
+
+static int same_kind_of_device(DLDevice a, DLDevice b) {
+  return ab__is_host(a) ? ab__is_host(b) : a.device_type == b.device_type;
+}
+
+ab_status ab__conversion_check_range(const ab__conversion *c, const char *gave, const void *data,
+                                     const ab__layout *layout) {
+  const ab_array_info *info = &c->info;
+  if (info->range_bytes == 0 || info->range_begin == NULL || data == NULL) return AB_OK;
+  uint64_t before = 0, behind = 0;
+  ab__layout_overrun(layout, data, info->range_begin, info->range_bytes, &before, &behind);
+  if (before == 0 && behind == 0) return AB_OK;
+  return ab_error_set(c->error, AB_INVALID_TENSOR,
+                      "%s: %s that reaches %llu bytes %s the memory that describe() named (%llu bytes)",
+                      ab_backend_name(c->at.source), gave, (unsigned long long)(behind != 0 ? behind : before),
+                      behind != 0 ? "past" : "before", (unsigned long long)info->range_bytes);
+}
+
+static void write_strides(const int64_t *strides, int32_t ndim, char *text, size_t size) {
+  size_t used = 0;
+  for (int32_t axis = 0; axis < ndim && used < size; axis++)
+    used += (size_t)snprintf(text + used, size - used, "%s%lld", axis == 0 ? "" : ", ", (long long)strides[axis]);
+}
+
+/* 1 if the tensor's strides times `unit` are the described ones, on every axis that somebody steps along. */
+static int strides_match(const ab__conversion *c, const DLTensor *t, int64_t unit) {
+  for (int32_t axis = 0; axis < t->ndim; axis++)
+    if (t->shape[axis] != 1 && t->strides[axis] * unit != c->strides[axis]) return 0;
+  return 1;
+}
+
+/* The two units are easily mixed up, and whoever follows the wrong strides reads other memory. */
+static ab_status strides_differ(const ab__conversion *c, const char *slot, const DLTensor *t) {
+  char given[96] = "", described[96] = "";
+  write_strides(t->strides, t->ndim, given, sizeof given);
+  write_strides(c->strides, t->ndim, described, sizeof described);
+  const int same_numbers = strides_match(c, t, 1);
+  char advice[48] = "they must mean the same";
+  if (same_numbers && c->at.layout.fractional) snprintf(advice, sizeof advice, "describe() counts bytes");
+  else if (same_numbers) snprintf(advice, sizeof advice, "%s() counts elements", slot);
+  return ab_error_set(c->error, AB_INVALID_TENSOR,
+                      "%s: %s() gave strides (%s) in elements, describe() (%s) in bytes; %s",
+                      ab_backend_name(c->at.source), slot, given, described, advice);
+}
+
+/* Two descriptions of one memory. Another address is other memory: a copy, or a view that begins elsewhere. Strides of
+ * no whole elements no tensor can have, unless they are elements by mistake. */
+static int contradicts_strides(const ab__conversion *c, const DLTensor *t) {
+  if (c->info.data == NULL || t->data != c->info.data || !ab__is_host(t->device) || c->at.layout.empty) return 0;
+  return c->at.layout.fractional ? strides_match(c, t, 1) : !strides_match(c, t, c->at.itemsize);
+}
+
+/* A copy lies anywhere. to_host() need not say that it made one, so that is told by where it lies. */
+static int in_described_range(const ab__conversion *c, const DLTensor *t) {
+  return (uintptr_t)t->data - (uintptr_t)c->info.range_begin < c->info.range_bytes;
+}
+
+static ab_status check_memory(const ab__conversion *c, const char *slot, int shares, const DLTensor *t) {
+  if (contradicts_strides(c, t)) return strides_differ(c, slot, t);
+  if (c->info.range_bytes == 0 || !ab__is_host(t->device) || !(shares || in_described_range(c, t))) return AB_OK;
+  ab__layout layout;
+  if (layout_of_tensor(c, t, &layout) != AB_OK)
+    return ab_error_set(c->error, AB_INVALID_TENSOR, "%s: %s() gave strides that overflow",
+                        ab_backend_name(c->at.source), slot);
+  char gave[48];
+  snprintf(gave, sizeof gave, "%s() gave a tensor", slot);
+  return ab__conversion_check_range(c, gave, t->data, &layout);
+}
+
+/* `device`: where the tensor must lie. Frameworks die of memory that is not where they look for it. `shares`: it must
+ * be the array's own memory. */
+static ab_status check_described(const ab__conversion *c, const char *slot, DLDevice device, int shares,
+                                 DLManagedTensorVersioned **tensor) {
+  const DLTensor *t = &(*tensor)->dl_tensor;
+  const int same = t->ndim == c->info.ndim && t->dtype.code == c->info.dtype.code &&
+                   t->dtype.bits == c->info.dtype.bits &&
+                   (t->ndim == 0 || memcmp(t->shape, c->shape, (size_t)t->ndim * sizeof(int64_t)) == 0);
+  ab_status status = AB_OK;
+  if (!same || !same_kind_of_device(device, t->device))
+    status = ab_error_set(c->error, AB_INVALID_TENSOR, "%s gave another %s than it had described",
+                          ab_backend_name(c->at.source), same ? "device" : "dtype or shape");
+  else status = check_memory(c, slot, shares, t);
+  if (status == AB_OK) return AB_OK;
+  ab__tensor_delete(*tensor);
+  *tensor = NULL;
+  return status;
+}
+
+/* What a slot gave goes on being the core's only if the slot has really succeeded. */
+static ab_status slot_gave(const ab__conversion *c, const char *slot, ab_status status,
+                           DLManagedTensorVersioned **tensor) {
+  const ab_status result = ab__slot_result(c->at.source, slot, status, c->error);
+  if (status == AB_OK && result != AB_OK) {
+    ab__tensor_delete(*tensor);
+    *tensor = NULL;
+  }
+  return result;
+}
+
 /* ------------------------------------------------------------------ fetch */
 
 static void *blocking_begin(const ab__conversion *c, uint64_t bytes) {
@@ -19,23 +129,6 @@ static void *blocking_begin(const ab__conversion *c, uint64_t bytes) {
 
 static void blocking_end(const ab__conversion *c, void *token) {
   if (token != NULL) c->bridge->runtime.blocking_end(c->bridge->runtime.self, token);
-}
-
-static int same_kind_of_device(DLDevice a, DLDevice b) {
-  return ab__is_host(a) ? ab__is_host(b) : a.device_type == b.device_type;
-}
-
-/* `device`: where the tensor must lie. Frameworks die of memory that is not where they look for it. */
-static ab_status check_described(const ab__conversion *c, DLDevice device, DLManagedTensorVersioned **tensor) {
-  const DLTensor *t = &(*tensor)->dl_tensor;
-  const int same = t->ndim == c->info.ndim && t->dtype.code == c->info.dtype.code &&
-                   t->dtype.bits == c->info.dtype.bits &&
-                   (t->ndim == 0 || memcmp(t->shape, c->shape, (size_t)t->ndim * sizeof(int64_t)) == 0);
-  if (same && same_kind_of_device(device, t->device)) return AB_OK;
-  ab__tensor_delete(*tensor);
-  *tensor = NULL;
-  return ab_error_set(c->error, AB_INVALID_TENSOR, "%s gave another %s than it had described",
-                      ab_backend_name(c->at.source), same ? "device" : "dtype or shape");
 }
 
 static ab_status fetch_shared(ab__conversion *c, const ab_stream *stream, DLManagedTensorVersioned **tensor) {
@@ -49,8 +142,10 @@ static ab_status fetch_shared(ab__conversion *c, const ab_stream *stream, DLMana
   ab__invocation_init(&run, c->at.source, ab__conversion_call_flags(c), stream, c->error);
   DLManagedTensorVersioned *given = NULL;
   ab_status status = c->at.source->vtable->to_dlpack(&run.call, c->source, &given);
+  status = slot_gave(c, "to_dlpack", status, &given);
   if (status == AB_OK) status = ab__tensor_adopt(&given, c->error);
-  if (status == AB_OK) status = check_described(c, c->info.device, &given);
+  const int shares = (run.report.flags & AB_REPORT_COPIED) == 0;
+  if (status == AB_OK) status = check_described(c, "to_dlpack", c->info.device, shares, &given);
   if (status != AB_OK) return status;
   *tensor = given;
   c->report |= run.report.flags & ~(uint32_t)AB_REPORT_SHARED;
@@ -76,8 +171,9 @@ static ab_status fetch_to_host(ab__conversion *c, DLManagedTensorVersioned **ten
   ab__invocation_init(&run, c->at.source, ab__conversion_call_flags(c), NULL, c->error);
   DLManagedTensorVersioned *given = NULL;
   ab_status status = c->at.source->vtable->to_host(&run.call, c->source, &given);
+  status = slot_gave(c, "to_host", status, &given);
   if (status == AB_OK) status = ab__tensor_adopt(&given, c->error);
-  if (status == AB_OK) status = check_described(c, (DLDevice){kDLCPU, 0}, &given);
+  if (status == AB_OK) status = check_described(c, "to_host", (DLDevice){kDLCPU, 0}, 0, &given);
   if (status != AB_OK) return status;
   *tensor = given;
   const int copied = (run.report.flags & AB_REPORT_COPIED) != 0;
@@ -93,10 +189,26 @@ int ab__conversion_pushes_as_it_is(const ab__conversion *c) {
          !c->at.layout.empty && !(c->info.flags & AB_INFO_BYTE_SWAPPED) && !ab__conversion_casts(c);
 }
 
+/* Strides that are no whole elements cannot be shared, and a plugin says so. One that does not has perhaps counted
+ * elements where bytes are meant: its own to_dlpack() knows. */
+static ab_status doubt_strides(ab__conversion *c) {
+  if (!c->at.layout.fractional || c->at.layout.empty || c->info.tensor != NULL) return AB_OK;
+  const uint32_t report = c->report;
+  DLManagedTensorVersioned *shown = NULL;
+  const ab_status status = fetch_shared(c, NULL, &shown);
+  ab__tensor_delete(shown);
+  c->report = report;
+  if (status != AB_UNSUPPORTED && status != AB_WOULD_COPY) return status;
+  ab_error_clear(c->error);
+  return AB_OK;
+}
+
 /* The described bytes are enough, unless only the tensor knows them. from_host() reads and keeps nothing: it may look
  * at the array's own memory, through a tensor that owns none. */
 static ab_status fetch_described(ab__conversion *c, const ab__way *way, DLManagedTensorVersioned **tensor) {
   if (c->info.data == NULL && !c->at.layout.empty) return fetch_shared(c, NULL, tensor);
+  const ab_status status = doubt_strides(c);
+  if (status != AB_OK) return status;
   if (way->deliver != AB__DELIVER_PUSH || !ab__conversion_pushes_as_it_is(c)) return AB_OK;
   DLManagedTensorVersioned *made = NULL;
   if (ab__tensor_new(NULL, c->info.ndim, 0, NULL, NULL, &made) != AB_OK)
@@ -131,10 +243,6 @@ static ab_status fetch(ab__conversion *c, const ab__way *way, const ab_stream *s
 
 /* ------------------------------------------------------------------ hold */
 
-static void strides_in_bytes(const DLTensor *t, int64_t itemsize, int64_t *strides) {
-  for (int32_t axis = 0; axis < t->ndim; axis++) strides[axis] = t->strides[axis] * itemsize;
-}
-
 static ab_status copy_out(ab__conversion *c, DLManagedTensorVersioned **tensor) {
   int64_t strides[AB_MAX_NDIM];
   ab__view view = {.data = c->info.data,
@@ -150,7 +258,8 @@ static ab_status copy_out(ab__conversion *c, DLManagedTensorVersioned **tensor) 
   }
   DLManagedTensorVersioned *pivot = NULL;
   void *token = blocking_begin(c, c->at.bytes);
-  const ab_status status = ab__pivot_copy(&view, c->at.dtype, c->options->threads, &pivot, c->error);
+  const ab__pivot_policy policy = ab__pivot_policy_of(c->options);
+  const ab_status status = ab__pivot_copy(&view, c->at.dtype, &policy, &pivot, c->error);
   blocking_end(c, token);
   if (status != AB_OK) return status;
   ab__tensor_delete(*tensor);
@@ -159,12 +268,6 @@ static ab_status copy_out(ab__conversion *c, DLManagedTensorVersioned **tensor) 
   if (ab__conversion_casts(c)) c->report |= AB_REPORT_CAST;
   c->report |= AB_REPORT_COPIED;
   return AB_OK;
-}
-
-static ab_status layout_of_tensor(const ab__conversion *c, const DLTensor *t, ab__layout *layout) {
-  int64_t strides[AB_MAX_NDIM];
-  strides_in_bytes(t, c->at.itemsize, strides);
-  return ab__layout_of(t->ndim, t->shape, strides, c->at.itemsize, layout);
 }
 
 /* A fresh tensor from the source framework stands for a copy: only its form must fit. */
@@ -188,10 +291,7 @@ static int tensor_fits(const ab__conversion *c, const ab__way *way, const DLMana
 
 /* 1 if the tensor is just the memory that was described, so that what was decided holds for it. */
 static int is_as_described(const ab__conversion *c, const DLTensor *t) {
-  if (c->info.data == NULL || c->info.data != t->data) return 0;
-  for (int32_t axis = 0; axis < t->ndim; axis++)
-    if (t->shape[axis] != 1 && t->strides[axis] * (int64_t)c->at.itemsize != c->strides[axis]) return 0;
-  return 1;
+  return c->info.data != NULL && c->info.data == t->data && strides_match(c, t, c->at.itemsize);
 }
 
 static ab_status hold(ab__conversion *c, const ab__way *way, DLManagedTensorVersioned **tensor) {
@@ -244,6 +344,13 @@ static ab_status wrap(ab__conversion *c, DLManagedTensorVersioned **tensor) {
   return AB_OK;
 }
 
+/* As slot_gave(), for the array that a target has made. */
+static ab_status slot_made(const ab__conversion *c, const char *slot, ab_status status, void *made) {
+  const ab_status result = ab__slot_result(c->at.target, slot, status, c->error);
+  if (status == AB_OK && result != AB_OK && made != NULL) c->at.target->vtable->release(c->at.target->self, made);
+  return result;
+}
+
 static ab_status gave_nothing(const ab__conversion *c) {
   return ab_error_set(c->error, AB_INTERNAL, "%s said that it made an array, and gave none",
                       ab_backend_name(c->at.target));
@@ -256,8 +363,9 @@ static ab_status import(ab__conversion *c, const ab_stream *stream, DLManagedTen
   ab__invocation_init(&run, c->at.target, ab__conversion_call_flags(c), stream, c->error);
   int32_t consumed = 0;
   void *made = NULL;
-  const ab_status status = c->at.target->vtable->from_dlpack(&run.call, *tensor, c->at.device, &consumed, &made);
+  ab_status status = c->at.target->vtable->from_dlpack(&run.call, *tensor, c->at.device, &consumed, &made);
   if (status == AB_OK || consumed) *tensor = NULL;
+  status = slot_made(c, "from_dlpack", status, made);
   if (status != AB_OK) return status;
   if (made == NULL) return gave_nothing(c);
   *report = run.report;
@@ -270,7 +378,8 @@ static ab_status push(ab__conversion *c, const ab_stream *stream, const DLManage
   ab__invocation run;
   ab__invocation_init(&run, c->at.target, ab__conversion_call_flags(c), stream, c->error);
   void *made = NULL;
-  const ab_status status = c->at.target->vtable->from_host(&run.call, &tensor->dl_tensor, c->at.device, &made);
+  ab_status status = c->at.target->vtable->from_host(&run.call, &tensor->dl_tensor, c->at.device, &made);
+  status = slot_made(c, "from_host", status, made);
   if (status != AB_OK) return status;
   if (made == NULL) return gave_nothing(c);
   *object = made;

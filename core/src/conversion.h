@@ -40,6 +40,11 @@ uint32_t ab__conversion_aliasing(const ab__conversion *c);
 /// 1 if the described memory is what from_host() takes, so that no copy of the core's is needed before.
 int ab__conversion_pushes_as_it_is(const ab__conversion *c);
 
+/// Whether an array at `data` lies in the memory that describe() named, if it named any. `gave`: who said otherwise,
+/// "to_dlpack() gave a tensor". Returns: AB_OK; AB_INVALID_TENSOR.
+ab_status ab__conversion_check_range(const ab__conversion *c, const char *gave, const void *data,
+                                     const ab__layout *layout);
+
 /// For a plan: 1 if the OpenCL layer would refuse to wrap the described memory; the reason is written to `why`.
 int ab__conversion_wrap_refused(ab__conversion *c, const ab__way *way, ab_step *why);
 

@@ -4,7 +4,10 @@
 
 #include "conversion.h"
 #include "dtype.h"
+#include "kernels/scale.h"
+#include "oom.h"
 #include "quick.h"
+#include "recovery.h"
 #include "release.h"
 #include "target.h"
 
@@ -42,7 +45,8 @@ static ab_status measure(ab__conversion *c) {
       ab__layout_of(info->ndim, c->shape, c->strides, c->at.itemsize, &c->at.layout) != AB_OK)
     return ab_error_set(c->error, AB_INVALID_TENSOR, "%s described a shape that overflows",
                         ab_backend_name(c->at.source));
-  return AB_OK;
+  if (!ab__is_host(info->device)) return AB_OK;
+  return ab__conversion_check_range(c, "describe() gave an array", info->data, &c->at.layout);
 }
 
 enum {
@@ -70,8 +74,9 @@ static ab_status describe(ab__conversion *c, uint32_t flags) {
   c->info.shape = c->shape;
   c->info.strides = c->strides;
   const ab_status status = c->at.source->vtable->describe(&run.call, c->source, &c->info);
-  if (status == AB_OK) c->report |= run.report.flags & ~(uint32_t)AB_REPORT_SHARED; /* the core's to say */
-  return status;
+  if (status != AB_OK) return ab__slot_result(c->at.source, "describe", status, c->error);
+  c->report |= run.report.flags & ~(uint32_t)AB_REPORT_SHARED; /* the core's to say */
+  return AB_OK;
 }
 
 static ab_status understand(ab__conversion *c) {
@@ -104,6 +109,14 @@ static ab_status dtype_missing(ab__conversion *c, const ab__ability *ability) {
   return AB_WOULD_CAST;
 }
 
+/* With a scaling the caller has said what becomes of values, and casting is not asked. */
+static ab_status decide_scaling(const ab__conversion *c) {
+  const ab__scale_rule rule = {(ab_scaling)c->options->scaling, (c->options->flags & AB_CONVERT_NAN_GIVEN) != 0,
+                               c->options->nan};
+  if (!ab__conversion_casts(c) || !ab__scale_refused(&rule, c->info.dtype, c->at.dtype, c->error)) return AB_OK;
+  return c->error->status;
+}
+
 /* The dtype that is wanted, and whether the casting rule lets it be. */
 static ab_status decide_dtype(ab__conversion *c) {
   const ab__ability *ability = c->at.take->supported ? c->at.take : c->at.push;
@@ -122,6 +135,7 @@ static ab_status decide_dtype(ab__conversion *c) {
     return ab_error_set(c->error, AB_INVALID_ARGUMENT, "the dtype asked for is unknown");
   if (!((c->at.take->dtypes | c->at.push->dtypes) >> ab__dtype_index(c->at.dtype) & 1))
     return dtype_missing(c, ability);
+  if (c->options->scaling != AB_SCALING_NONE) return decide_scaling(c);
   if (ab_dtype_can_cast(have, c->at.dtype, (ab_casting)c->options->casting)) return AB_OK;
   ab_error_set(c->error, AB_WOULD_CAST, "%s would become %s", ab_dtype_name(have), ab_dtype_name(c->at.dtype));
   const ab_casting enough = ab_dtype_can_cast(have, c->at.dtype, AB_CASTING_SAFE)        ? AB_CASTING_SAFE
@@ -218,7 +232,7 @@ static int stays(const ab__conversion *c) {
 /* Asked for nothing but a framework that the array is already in: not even described. */
 static int plainly_stays(const ab__conversion *c) {
   const ab_convert_options *o = c->options;
-  const uint32_t changes = ~(uint32_t)AB_CONVERT_LOCK_HELD;
+  const uint32_t changes = ~(uint32_t)(AB_CONVERT_LOCK_HELD | AB_CONVERT_COPY_LATE_READS | AB_CONVERT_NO_RECOVERY);
   return c->at.source == c->at.target && o->copy != AB_COPY_ALWAYS && o->dtype.bits == 0 && (o->flags & changes) == 0;
 }
 
@@ -231,7 +245,7 @@ static void give_same(const ab__conversion *c, ab_array *result) {
 static void record_same(ab__conversion *c) {
   memset(&c->info, 0, sizeof c->info);
   ab_status status = ab__backend_start(c->at.source, c->error);
-  if (status == AB_OK) status = describe(c, 0);
+  if (status == AB_OK) status = ab__slot_result(c->at.source, "describe", describe(c, 0), c->error);
   if (status == AB_OK) (void)understand(c);
   ab__tensor_delete(c->info.tensor);
   ab_error_clear(c->error);
@@ -248,7 +262,8 @@ static ab_status start_both(ab__conversion *c) {
 }
 
 static ab_status settle(ab__conversion *c) {
-  ab_status status = understand(c);
+  ab_status status = ab__slot_result(c->at.source, "describe", AB_OK, c->error);
+  if (status == AB_OK) status = understand(c);
   if (status == AB_OK) status = decide(c);
   if (status == AB_OK || c->at.take != NULL) ab__record_ends(c->record, &c->at);
   return status;
@@ -372,6 +387,7 @@ static void conversion_init(ab__conversion *c, ab_bridge *bridge, const ab_array
   c->at.bytes = 0;
   c->at.dtype = (DLDataType){0, 0, 0};
   c->at.device = (DLDevice){kDLCPU, 0};
+  if (options->scaled != NULL) options->scaled->saturated = options->scaled->overflowed = 0;
   ab__record_begin(record);
   if (record == NULL) return;
   record->source = c->at.source;
@@ -386,7 +402,7 @@ static double now(void) {
 
 enum {
   KNOWN_OPTIONS = AB_CONVERT_LOCK_HELD | AB_CONVERT_COPY_IMMUTABLE | AB_CONVERT_COPY_MUTABLE | AB_CONVERT_DEVICE_GIVEN |
-                  AB_CONVERT_DEVICE_KIND | AB_CONVERT_ACCELERATOR
+                  AB_CONVERT_DEVICE_KIND | AB_CONVERT_ACCELERATOR | AB_CONVERT_COPY_LATE_READS | AB_CONVERT_NAN_GIVEN
 };
 
 static ab_status check_arguments(const ab_bridge *bridge, const ab_array *source, const ab_backend *target,
@@ -400,6 +416,11 @@ static ab_status check_arguments(const ab_bridge *bridge, const ab_array *source
     return ab_error_set(error, AB_INVALID_ARGUMENT, "ab_convert_options.struct_size is too small");
   if (options->copy > AB_COPY_NEVER || options->casting > AB_CASTING_UNSAFE)
     return ab_error_set(error, AB_INVALID_ARGUMENT, "copy or casting is out of range");
+  if (options->scaling > AB_SCALING_WRAP) return ab_error_set(error, AB_INVALID_ARGUMENT, "scaling is out of range");
+  if (options->scaling != AB_SCALING_NONE && options->dtype.bits == 0)
+    return ab_error_set(error, AB_INVALID_ARGUMENT, "scaling needs a dtype to scale to");
+  if (options->scaled != NULL && options->scaled->struct_size < sizeof(ab_scale_report))
+    return ab_error_set(error, AB_INVALID_ARGUMENT, "ab_scale_report.struct_size is too small");
   if (options->flags & 0xffff & ~(uint32_t)KNOWN_OPTIONS)
     return ab_error_set(error, AB_UNSUPPORTED, "flags 0x%x: an option of a newer version", options->flags);
   if (record != NULL && record->struct_size < sizeof(ab_record))
@@ -433,6 +454,37 @@ static ab_status finish(ab_status status, ab_error *error) {
   return status;
 }
 
+/* Two ends on the host: then the caches of devices are none of its business. */
+static DLDevice short_of_memory(const ab__conversion *c) {
+  const int host = ab__is_host(c->info.device) && ab__is_host(c->at.device);
+  return host ? c->at.device : (DLDevice){(DLDeviceType)0, 0};
+}
+
+/* After a failure: as long as it is out-of-memory and something is left to try, makes room and converts again. The
+ * failure of each attempt is given up first, since it may hold what should be freed. */
+static ab_status recover(ab__conversion *c, ab_status status, ab_array *result) {
+  const ab_array source = {c->at.source, c->source};
+  const uint32_t most = c->options->max_retries;
+  ab_recovery state = {.struct_size = (uint32_t)sizeof state,
+                       .device = short_of_memory(c),
+                       .max_retries = most != 0 ? most : AB__DEFAULT_RETRIES};
+  for (;;) {
+    const ab_status verdict = ab__oom_judge(c->bridge, status, c->error);
+    if (verdict == AB_OK) return status;
+    c->error->status = verdict;
+    const ab_recovery_action action = ab__recovery_next(&state, verdict);
+    if (action == AB_RECOVERY_RAISE || (c->options->flags & AB_CONVERT_NO_RECOVERY)) return verdict;
+    ab_error_clear(c->error);
+    status = ab__recovery_go(c->bridge, &state, action, c->error);
+    if (status != AB_OK) return finish(status, c->error);
+    const int locked = c->locked;
+    conversion_init(c, c->bridge, &source, c->at.target, c->options, c->record, c->error);
+    c->locked = locked;
+    status = finish(convert_locked(c, result), c->error);
+    if (status == AB_OK) return AB_OK;
+  }
+}
+
 ab_status ab_convert(ab_bridge *bridge, const ab_array *source, const ab_backend *target,
                      const ab_convert_options *options, ab_array *result, ab_error *error) {
   ab_error local;
@@ -454,6 +506,7 @@ ab_status ab_convert(ab_bridge *bridge, const ab_array *source, const ab_backend
   conversion_init(&c, bridge, source, target, options, options->record, error);
   c.locked = has_lock(&c);
   status = finish(convert_locked(&c, result), error);
+  if (status != AB_OK) status = recover(&c, status, result);
   if (options->record != NULL) options->record->seconds = now() - start;
   if (error == &local) ab_error_clear(&local);
   ab__backend_leave(source->backend, token);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "detect.h"
 
+#include "backend.h"
+#include "fork.h"
 #include "memory.h"
 
 enum { SLOTS = 256, PROBES = 8 };
@@ -26,6 +28,8 @@ void ab__detect_free(ab__detect *detect) {
   pthread_mutex_destroy(&detect->lock);
   ab__deallocate(detect);
 }
+
+void ab__detect_fork(ab__detect *detect, ab__fork_step step) { ab__fork_lock(&detect->lock, step); }
 
 static uint32_t slot_of(const void *type) { return (uint32_t)(((uintptr_t)type >> 4) * UINT32_C(2654435761) >> 8); }
 
@@ -59,15 +63,20 @@ static int remember(ab__detect *detect, void *type, const ab_backend *backend) {
   return taken;
 }
 
-static const ab_backend *asked(ab_bridge *bridge, void *object, int *holds_for_type) {
+static ab_status ask(ab_bridge *bridge, void *object, int *holds_for_type, const ab_backend **found, ab_error *error) {
   const uint32_t count = ab_bridge_backend_count(bridge);
   for (uint32_t index = 0; index < count; index++) {
     const ab_backend *backend = ab_bridge_backend_at(bridge, index);
     if (backend->descriptor->runtime != bridge->runtime.kind) continue; /* it would read its own struct out of ours */
     *holds_for_type = 0;
-    if (backend->vtable->recognizes(backend->self, object, holds_for_type)) return backend;
+    const int32_t owns = backend->vtable->recognizes(backend->self, object, holds_for_type);
+    const ab_status status = ab__slot_result(backend, "recognizes", AB_OK, error);
+    if (status != AB_OK) return status;
+    if (!owns) continue;
+    *found = backend;
+    return AB_OK;
   }
-  return NULL;
+  return AB_OK;
 }
 
 const ab_backend *ab__detect_known(const ab_bridge *bridge, void *object) {
@@ -76,15 +85,15 @@ const ab_backend *ab__detect_known(const ab_bridge *bridge, void *object) {
   return type != NULL ? remembered(bridge->detect, type) : NULL;
 }
 
-const ab_backend *ab__detect_backend(ab_bridge *bridge, void *object) {
-  const ab_backend *known = ab__detect_known(bridge, object);
-  if (known != NULL) return known;
+ab_status ab__detect_backend(ab_bridge *bridge, void *object, const ab_backend **backend, ab_error *error) {
+  *backend = ab__detect_known(bridge, object);
+  if (*backend != NULL) return AB_OK;
   const ab_runtime *runtime = &bridge->runtime;
   void *type = runtime->type_key != NULL ? runtime->type_key(runtime->self, object) : NULL;
   int holds_for_type = 0;
-  const ab_backend *backend = asked(bridge, object, &holds_for_type);
-  if (backend == NULL || type == NULL || !holds_for_type || runtime->retain == NULL) return backend;
+  const ab_status status = ask(bridge, object, &holds_for_type, backend, error);
+  if (status != AB_OK || *backend == NULL || type == NULL || !holds_for_type || runtime->retain == NULL) return status;
   runtime->retain(runtime->self, type);
-  if (!remember(bridge->detect, type, backend)) runtime->release(runtime->self, type);
-  return backend;
+  if (!remember(bridge->detect, type, *backend)) runtime->release(runtime->self, type);
+  return AB_OK;
 }

@@ -9,7 +9,8 @@ ab__detect *ab__detect_new(void);
 void ab__detect_free(ab__detect *detect);
 /// The backend that is remembered for the object's type, or NULL. Needs no lock.
 const ab_backend *ab__detect_known(const ab_bridge *bridge, void *object);
-/// The backend that owns `object`, or NULL. Needs the runtime's lock.
-const ab_backend *ab__detect_backend(ab_bridge *bridge, void *object);
+/// Finds the backend that owns `object`; NULL if none does. Needs the runtime's lock. Returns: AB_OK; AB_INTERNAL,
+/// AB_CANCELLED what recognizes() left behind.
+ab_status ab__detect_backend(ab_bridge *bridge, void *object, const ab_backend **backend, ab_error *error);
 
 #endif

@@ -5,7 +5,22 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { HUGE_PAGE = 2 << 20, HUGE_FROM = 4 << 20 };
+/* glibc hands memory of up to 32 MiB out again without giving it back first, so its pages are there already: that is
+ * worth more than the place of a huge page, and asking for an alignment of 2 MiB would rule it out (the request is then
+ * always larger than what was last freed, and so above the threshold that freeing has set). */
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20, HUGE_FROM = 4 << 20, HUGE_ALIGNED_FROM = 32 << 20 };
+
+static void advise_huge(void *memory, uint64_t bytes) {
+#ifdef MADV_HUGEPAGE
+  // Page faults cost more than the copy that follows. A kernel without huge pages refuses, and that is fine.
+  const uintptr_t begin = ((uintptr_t)memory + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+  const uintptr_t end = ((uintptr_t)memory + bytes) & ~(uintptr_t)(PAGE - 1);
+  (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+#else
+  (void)memory;
+  (void)bytes;
+#endif
+}
 
 /* Compiled only into the objects that the unit tests link: two locked instructions are a tenth of a conversion. */
 #ifdef AB__WATCH_ALLOCATIONS
@@ -50,13 +65,10 @@ void *ab__allocate_aligned(size_t bytes) {
   uint64_t rounded;
   if (!ab__add_size(bytes != 0 ? bytes : 1, AB__ALIGNMENT - 1, &rounded) || rounded > PTRDIFF_MAX) return NULL;
   rounded &= ~(uint64_t)(AB__ALIGNMENT - 1);
-  const int huge = rounded >= HUGE_FROM;
+  const size_t alignment = rounded >= HUGE_ALIGNED_FROM ? HUGE_PAGE : AB__ALIGNMENT;
   void *memory = NULL;
-  if (posix_memalign(&memory, huge ? HUGE_PAGE : AB__ALIGNMENT, (size_t)rounded) != 0) return NULL;
-#ifdef MADV_HUGEPAGE
-  // Page faults cost more than the copy that follows. A kernel without huge pages refuses, and that is fine.
-  if (huge) (void)madvise(memory, (size_t)rounded, MADV_HUGEPAGE);
-#endif
+  if (posix_memalign(&memory, alignment, (size_t)rounded) != 0) return NULL;
+  if (rounded >= HUGE_FROM) advise_huge(memory, rounded);
   return counted(memory);
 }
 

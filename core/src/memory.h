@@ -13,7 +13,7 @@ enum { AB__ALIGNMENT = 64 };  ///< of ab__allocate_aligned(), bytes: a cache lin
 
 /// Allocates `bytes` (0: a unique pointer), aligned for any scalar. Gives; NULL: out of memory. Threads: any-thread.
 void *ab__allocate(size_t bytes);
-/// As ab__allocate(), aligned to AB__ALIGNMENT; from 4 MiB on aligned to 2 MiB, on huge pages if the kernel agrees.
+/// As ab__allocate(), aligned to AB__ALIGNMENT, from 32 MiB on to 2 MiB; from 4 MiB on huge pages are asked for.
 void *ab__allocate_aligned(size_t bytes);
 /// As ab__allocate(), with all bytes zero.
 void *ab__allocate_zeroed(size_t bytes);

@@ -7,6 +7,7 @@
 #include "kernels/cast.h"
 #include "kernels/copy.h"
 #include "kernels/parallel.h"
+#include "kernels/scale.h"
 #include "memory.h"
 #include "tensor.h"
 
@@ -58,24 +59,64 @@ static uint32_t swap_unit(const ab__view *view, uint32_t itemsize) {
   return view->dtype.code == kDLComplex ? itemsize / 2 : itemsize;
 }
 
-ab_status ab__pivot_copy(const ab__view *view, DLDataType dtype, uint32_t threads, DLManagedTensorVersioned **tensor,
-                         ab_error *error) {
+uint32_t ab__pivot_threads(uint32_t threads, int64_t elements) {
+  return threads != 0 ? threads : default_threads(elements);
+}
+
+ab__strided ab__pivot_strided(const ab__view *view) {
+  const uint32_t itemsize = ab_dtype_size(view->dtype);
+  return (ab__strided){.data = view->data,
+                       .ndim = view->ndim,
+                       .shape = view->shape,
+                       .strides = view->strides,
+                       .itemsize = itemsize,
+                       .swap_unit = swap_unit(view, itemsize)};
+}
+
+ab__pivot_policy ab__pivot_policy_of(const ab_convert_options *options) {
+  return (ab__pivot_policy){.threads = options->threads,
+                            .scaling = (ab_scaling)options->scaling,
+                            .nan_given = (options->flags & AB_CONVERT_NAN_GIVEN) != 0,
+                            .nan = options->nan,
+                            .scaled = options->scaled};
+}
+
+static ab_status cast(const ab__strided *source, const ab__view *view, DLDataType dtype, void *to, uint32_t threads,
+                      ab_error *error) {
+  const ab_status status = ab__cast_to_compact(source, view->dtype, dtype, to, threads);
+  if (status == AB_OK) return AB_OK;
+  return ab_error_set(error, status, "no cast from %s to %s", ab_dtype_name(view->dtype), ab_dtype_name(dtype));
+}
+
+static ab_status scale(const ab__strided *source, const ab__view *view, DLDataType dtype,
+                       const ab__pivot_policy *policy, void *to, uint32_t threads, ab_error *error) {
+  const ab__scale_rule rule = {policy->scaling, policy->nan_given, policy->nan};
+  ab__scale_outcome outcome;
+  const ab_status status = ab__scale_to_compact(source, view->dtype, dtype, &rule, to, threads, &outcome);
+  if (status == AB_WOULD_CAST) return ab__scale_explain(source, view->dtype, dtype, &rule, outcome.fault, error);
+  if (status != AB_OK)
+    return ab_error_set(error, status, "no scaling from %s to %s", ab_dtype_name(view->dtype), ab_dtype_name(dtype));
+  if (policy->scaled != NULL) {
+    policy->scaled->saturated += (uint64_t)outcome.saturated;
+    policy->scaled->overflowed += (uint64_t)outcome.overflowed;
+  }
+  return AB_OK;
+}
+
+ab_status ab__pivot_copy(const ab__view *view, DLDataType dtype, const ab__pivot_policy *policy,
+                         DLManagedTensorVersioned **tensor, ab_error *error) {
   DLManagedTensorVersioned *made = NULL;
   ab_status status = pivot_new(view, dtype, &made, error);
   if (status != AB_OK) return status;
-  const uint32_t itemsize = ab_dtype_size(view->dtype);
-  if (threads == 0) threads = default_threads(elements(view));
-  const ab__strided source = {.data = view->data,
-                              .ndim = view->ndim,
-                              .shape = view->shape,
-                              .strides = view->strides,
-                              .itemsize = itemsize,
-                              .swap_unit = swap_unit(view, itemsize)};
-  if (same_dtype(view->dtype, dtype)) ab__copy_to_compact(&source, made->dl_tensor.data, threads);
-  else status = ab__cast_to_compact(&source, view->dtype, dtype, made->dl_tensor.data, threads);
+  const uint32_t threads = ab__pivot_threads(policy->threads, elements(view));
+  const ab__strided source = ab__pivot_strided(view);
+  void *to = made->dl_tensor.data;
+  if (same_dtype(view->dtype, dtype)) ab__copy_to_compact(&source, to, threads);
+  else if (policy->scaling != AB_SCALING_NONE) status = scale(&source, view, dtype, policy, to, threads, error);
+  else status = cast(&source, view, dtype, to, threads, error);
   if (status != AB_OK) {
     ab__tensor_delete(made);
-    return ab_error_set(error, status, "no cast from %s to %s", ab_dtype_name(view->dtype), ab_dtype_name(dtype));
+    return status;
   }
   *tensor = made;
   return AB_OK;

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend.h"
+#include "fork.h"
 #include "memory.h"
 #include "registry.h"
 
@@ -172,7 +174,9 @@ ab_status ab__plugin_file_check(const ab__plugin_file *file, ab_error *error) {
   if (AB_HAS_FIELD(descriptor, ab_plugin_descriptor, abi_minor) && descriptor->abi_major != AB_ABI_MAJOR)
     return incompatible_major(descriptor, error);
   if (!AB_HAS_FIELD(descriptor, ab_plugin_descriptor, create))
-    return ab_error_set(error, AB_INCOMPATIBLE, "its descriptor has %u bytes, that of interface 1.0 has %zu",
+    return ab_error_set(error, AB_INCOMPATIBLE,
+                        "its descriptor has %u bytes, that of interface 1.0 has %zu; set .struct_size = sizeof "
+                        "arraybridge_plugin",
                         (unsigned)descriptor->struct_size, offsetof(ab_plugin_descriptor, create) + sizeof(void *));
   if (!is_backend_name(descriptor->name))
     return ab_error_set(error, AB_INCOMPATIBLE, "its name is \"%.80s\"; a name is 1 to 63 of [a-z0-9_]",
@@ -190,6 +194,9 @@ ab_status ab__plugin_file_check_runtime(const ab__plugin_file *file, const ab_br
                         (unsigned)descriptor->runtime, (unsigned)descriptor->lock);
   const int needs_python = descriptor->runtime == AB_RUNTIME_PYTHON || descriptor->lock == AB_LOCK_PYTHON;
   if (!needs_python) return AB_OK;
+  // It touches Python's objects, and would be called without the GIL.
+  if (descriptor->runtime == AB_RUNTIME_PYTHON && descriptor->lock == AB_LOCK_NONE)
+    return ab_error_set(error, AB_INCOMPATIBLE, "a Python plugin needs .lock = AB_LOCK_PYTHON");
   if (bridge->runtime.kind != AB_RUNTIME_PYTHON) {
     ab_error_set(error, AB_INCOMPATIBLE, "needs Python, and this bridge has no Python runtime");
     ab_error_hint(error, "use it through the Python package, or give ab_bridge_options.runtime");
@@ -270,6 +277,8 @@ static ab_status open_resident_locked(const char *path, ab_error *error) {
   return ab_error_set(error, AB_UNAVAILABLE, "libltdl: %s", reason != NULL ? reason : "no reason given");
 }
 
+void ab__plugin_file_fork(ab__fork_step step) { ab__fork_lock(&ltdl_lock, step); }
+
 /* The module is open already, so no code of it runs under the lock. */
 static ab_status open_resident(const char *path, ab_error *error) {
   pthread_mutex_lock(&ltdl_lock);
@@ -279,8 +288,11 @@ static ab_status open_resident(const char *path, ab_error *error) {
 }
 
 static ab_status take_vtable(ab_backend *backend, const ab_plugin *plugin, ab_error *error) {
-  if (plugin->vtable == NULL || plugin->vtable->struct_size < sizeof(uint64_t))
-    return ab_error_set(error, AB_INCOMPATIBLE, "create() gave no vtable");
+  if (plugin->vtable == NULL) return ab_error_set(error, AB_INCOMPATIBLE, "create() gave no vtable");
+  if (plugin->vtable->struct_size < sizeof(uint64_t))
+    return ab_error_set(error, AB_INCOMPATIBLE,
+                        "its vtable has %u bytes, that of interface 1.0 has %zu; set .struct_size = sizeof vtable",
+                        (unsigned)plugin->vtable->struct_size, sizeof(ab_plugin_vtable));
   const size_t theirs = plugin->vtable->struct_size;
   const size_t shared = theirs < sizeof backend->slots ? theirs : sizeof backend->slots;
   // Whole slots only: half a pointer is none.
@@ -306,7 +318,9 @@ static ab_status call_create(asked_plugin *asked, ab_error *error) {
   ab_backend *const backend = &asked->backend;
   ab_status status = backend->descriptor->create(&backend->services, &asked->plugin, error);
   if (status != AB_OK && error->text[0] == '\0')
-    return ab_error_set(error, status, "create() failed: %s", ab_status_text(status));
+    ab_error_set(error, status, "create() returned %s and said nothing; let it call ab_error_set(error, …)",
+                 ab_status_name(status));
+  status = ab__slot_result(backend, "create", status, error);
   if (status == AB_OK) status = take_vtable(backend, &asked->plugin, error);
   if (status == AB_OK) status = check_slots(&backend->slots, error);
   return status;

@@ -6,7 +6,8 @@
 #include "dtype.h"
 
 static int asks_for_nothing(const ab_convert_options *options) {
-  return (options->flags & ~(uint32_t)AB_CONVERT_LOCK_HELD) == 0 && options->copy == AB_COPY_IF_NEEDED &&
+  const uint32_t changes = ~(uint32_t)(AB_CONVERT_LOCK_HELD | AB_CONVERT_COPY_LATE_READS);
+  return (options->flags & changes) == 0 && options->copy == AB_COPY_IF_NEEDED &&
          options->dtype.bits == 0 && options->record == NULL;
 }
 
@@ -32,7 +33,8 @@ static int is_dense(const DLTensor *t, uint64_t itemsize, uint64_t *bytes) {
 static int fits(const DLTensor *t, const ab__ability *ability) {
   const ab_capabilities *can = &ability->stated;
   const int index = ab__dtype_index(t->dtype);
-  if (index < 0 || !(ability->dtypes >> index & 1) || t->ndim > can->max_ndim || t->ndim < 0) return 0;
+  if (index < 0 || !(ability->dtypes >> index & 1) || t->ndim < 0) return 0;
+  if (t->ndim > can->max_ndim || t->ndim < can->min_ndim) return 0;
   if (t->ndim == 0 && !(can->flags & AB_ACCEPTS_ZERO_DIM)) return 0;
   if (t->device.device_type != kDLCPU || t->data == NULL || t->byte_offset != 0) return 0;
   if (t->ndim > 0 && (t->shape == NULL || t->strides == NULL)) return 0;
@@ -47,9 +49,11 @@ int ab__quick_exchange(ab__conversion *c, ab_status *status, void **object) {
   DLManagedTensorVersioned *tensor = c->info.tensor;
   if (tensor == NULL || !asks_for_nothing(c->options)) return 0;
   const uint32_t plain = AB_INFO_HOST_ACCESSIBLE | AB_INFO_GRADIENT;
-  if ((c->info.flags & ~plain) != 0 || c->info.device.device_type != kDLCPU) return 0;
+  if ((c->info.flags & ~plain) != 0 || c->info.device.device_type != kDLCPU || c->info.range_bytes != 0) return 0;
   const ab__ability *ability = host_ability(c->at.target);
   if (ability == NULL || tensor->version.major != DLPACK_MAJOR_VERSION || !fits(&tensor->dl_tensor, ability)) return 0;
+  const int copies = (c->options->flags & AB_CONVERT_COPY_LATE_READS) && c->info.mutability == AB_MUTABLE;
+  if (copies && (ability->stated.flags & AB_READS_HOST_LATER)) return 0;
   const int carries = (ability->stated.flags & AB_CARRIES_READ_ONLY) != 0;
   if (c->info.mutability > AB_IMMUTABLE && !carries) return 0;
 
@@ -66,6 +70,7 @@ int ab__quick_exchange(ab__conversion *c, ab_status *status, void **object) {
     *object = made;
     return 1;
   }
+  if (*status != AB_OK) *status = ab__slot_result(c->at.target, "from_dlpack", *status, c->error);
   if (*status != AB_OK && *status != AB_UNSUPPORTED && *status != AB_WOULD_COPY) return 1;
   ab_error_clear(c->error); /* the long way asks again, and tells */
   return 0;

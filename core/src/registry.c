@@ -6,10 +6,13 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "fork.h"
 #include "memory.h"
 #include "places.h"
 #include "plugin_file.h"
+#include "release.h"
 #include "trust.h"
+#include "turn.h"
 
 /* What became of one file or folder. Not changed once it is in the trace, and kept while a visitor looks at it. */
 typedef struct verdict {
@@ -30,7 +33,8 @@ typedef struct backend_list {
 
 struct ab__registry {
   ab_bridge *bridge;
-  pthread_mutex_t lock; /* guards what follows, up to `backends` */
+  ab__registry *next;   /* in `registries` */
+  pthread_mutex_t lock; /* guards what follows; of `backends`, the writers */
   ab__places added;
   ab__places announced;
   verdict **trace;
@@ -81,13 +85,17 @@ static ab_status trace_reserve(ab__registry *registry) {
 }
 
 /* Takes `entry`. It replaces an earlier verdict on the same path: the file may have been repaired. */
-static void trace_put(ab__registry *registry, verdict *entry) {
-  pthread_mutex_lock(&registry->lock);
+static void trace_put_locked(ab__registry *registry, verdict *entry) {
   uint32_t index = 0;
   while (index < registry->trace_count && strcmp(registry->trace[index]->path, entry->path) != 0) index++;
   if (index < registry->trace_count) verdict_release_locked(registry->trace[index]);
   else registry->trace_count++;
   registry->trace[index] = entry;
+}
+
+static void trace_put(ab__registry *registry, verdict *entry) {
+  pthread_mutex_lock(&registry->lock);
+  trace_put_locked(registry, entry);
   pthread_mutex_unlock(&registry->lock);
 }
 
@@ -149,7 +157,7 @@ static backend_list *backend_list_room(const backend_list *list) {
 }
 
 /* Takes `room`, from backend_list_room(): fills it with what is loaded and `backend`, and shows it to the readers. */
-static void backends_publish(ab__registry *registry, backend_list *room, const ab_backend *backend) {
+static void backends_publish_locked(ab__registry *registry, backend_list *room, const ab_backend *backend) {
   const backend_list *const now = backends_of(registry->bridge);
   uint32_t before = 0;
   while (before < now->count && strcmp(ab_backend_name(now->at[before]), ab_backend_name(backend)) < 0) before++;
@@ -222,56 +230,6 @@ ab_status ab_bridge_backend(const ab_bridge *bridge, const char *name, const ab_
   return AB_OK;
 }
 
-/* ------------------------------------------------------------------ one turn at a time */
-
-/* Discoveries of all bridges take turns, since a plugin is asked once in a process. A turn is not a lock: plugins run
- * during it, and who waits for it lets go of the runtime's lock, which the other may need to finish. */
-static struct {
-  pthread_mutex_t lock;
-  pthread_cond_t free;
-  int taken;
-  pthread_t owner;
-} turn = {.lock = PTHREAD_MUTEX_INITIALIZER, .free = PTHREAD_COND_INITIALIZER};
-
-/* Returns 1 if the turn is ours, 0 if another thread has it, -1 if this thread has it already. */
-static int turn_try(void) {
-  pthread_mutex_lock(&turn.lock);
-  const int result = !turn.taken ? 1 : pthread_equal(turn.owner, pthread_self()) ? -1 : 0;
-  if (result == 1) {
-    turn.taken = 1;
-    turn.owner = pthread_self();
-  }
-  pthread_mutex_unlock(&turn.lock);
-  return result;
-}
-
-static void turn_wait(void) {
-  pthread_mutex_lock(&turn.lock);
-  while (turn.taken) pthread_cond_wait(&turn.free, &turn.lock);
-  turn.taken = 1;
-  turn.owner = pthread_self();
-  pthread_mutex_unlock(&turn.lock);
-}
-
-static ab_status turn_enter(const ab_bridge *bridge, ab_error *error) {
-  const int result = turn_try();
-  if (result > 0) return AB_OK;
-  if (result < 0) return ab_error_set(error, AB_UNSUPPORTED, "a discovery is running on this thread already");
-  const ab_runtime *const runtime = &bridge->runtime;
-  const int holds = runtime->lock_enter != NULL && runtime->blocking_begin != NULL && ab__bridge_lock_held(bridge);
-  void *const token = holds ? runtime->blocking_begin(runtime->self) : NULL;
-  turn_wait();
-  if (token != NULL && runtime->blocking_end != NULL) runtime->blocking_end(runtime->self, token);
-  return AB_OK;
-}
-
-static void turn_leave(void) {
-  pthread_mutex_lock(&turn.lock);
-  turn.taken = 0;
-  pthread_cond_signal(&turn.free);
-  pthread_mutex_unlock(&turn.lock);
-}
-
 /* ------------------------------------------------------------------ discovery */
 
 typedef struct discovery {
@@ -297,6 +255,10 @@ static ab_status note_missing(discovery *self, const ab__place *found, int probl
     return AB_OOM;
   }
   ab_error_set(&entry->error, AB_UNAVAILABLE, "cannot look at it: %s", strerror(problem));
+  struct stat link;
+  if (lstat(found->path, &link) == 0 && S_ISLNK(link.st_mode))
+    ab_error_hint(&entry->error, "a link that leads nowhere: repair it, or remove it");
+  else ab_error_hint(&entry->error, "correct the path, or take it out of where it is named");
   trace_put(self->registry, entry);
   return AB_OK;
 }
@@ -348,15 +310,14 @@ static ab_status judge_file(discovery *self, const ab__place *found, const char 
   ab_status status = check_trust(&self->trust, found->path, entry);
   if (status == AB_OK) status = load(registry, entry, &backend);
   if (status != AB_OK && entry->error.hint[0] == '\0') ab_error_hint(&entry->error, "repair the plugin, or remove it");
-  if (backend != NULL) {
-    backends_publish(registry, room, backend);
-    ab_error_set(&entry->error, AB_OK, "%s", "");  // create() may have left a remark
-  } else {
-    ab__deallocate(room);
-  }
+  if (backend != NULL) ab_error_set(&entry->error, AB_OK, "%s", "");  // create() may have left a remark
   if (status == AB_OOM) self->oom = 1;
   verdict_close(entry, status);
-  trace_put(registry, entry);
+  pthread_mutex_lock(&registry->lock);  // a forked child has the backend and its verdict, or neither
+  if (backend != NULL) backends_publish_locked(registry, room, backend);
+  trace_put_locked(registry, entry);
+  pthread_mutex_unlock(&registry->lock);
+  if (backend == NULL) ab__deallocate(room);
   return AB_OK;
 }
 
@@ -377,7 +338,8 @@ static ab_status judge_folder(discovery *self, const ab__place *found, const cha
     return AB_OOM;
   }
   if (status == AB_OK) status = ab__trust_check_folder(&self->trust, real, &entry->error);
-  if (status == AB_OK) ab_error_set(&entry->error, AB_OK, "a folder with %zu plugin files", files->count);
+  if (status == AB_OK) ab_error_set(&entry->error, AB_OK, "a folder with %zu plugin file%s", files->count,
+                                     files->count == 1 ? "" : "s");
   verdict_close(entry, status);
   trace_put(self->registry, entry);
   return AB_OK;
@@ -419,14 +381,14 @@ static ab_status gather(discovery *self) {
 }
 
 ab_status ab_bridge_discover(ab_bridge *bridge, ab_error *error) {
-  ab_status status = turn_enter(bridge, error);
+  ab_status status = ab__turn_enter(bridge, error);
   if (status != AB_OK) return status;
   discovery run = {.registry = bridge->registry, .trust = ab__trust_of(bridge->flags, ab__trust_elevated())};
   status = gather(&run);
   for (size_t i = 0; status == AB_OK && i < run.places.count; i++) status = look_at_place(&run, &run.places.list[i]);
   ab__places_free(&run.places);
   ab__places_free(&run.seen);
-  turn_leave();
+  ab__turn_leave();
   if (status == AB_OK && run.oom) status = AB_OOM;
   return status == AB_OK ? AB_OK : ab_error_set(error, status, "out of memory while looking for plugins");
 }
@@ -450,16 +412,52 @@ ab_status ab_bridge_add_announced(ab_bridge *bridge, const char *path, ab_error 
   return add_place(bridge->registry, &bridge->registry->announced, AB__ORIGIN_DISTRIBUTION, path, error);
 }
 
+static ab__registry *registries;
+static pthread_mutex_t registries_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void enlist(ab__registry *registry) {
+  pthread_mutex_lock(&registries_lock);
+  registry->next = registries;
+  registries = registry;
+  pthread_mutex_unlock(&registries_lock);
+}
+
+static void strike_out(ab__registry *registry) {
+  pthread_mutex_lock(&registries_lock);
+  ab__registry **link = &registries;
+  while (*link != registry) link = &(*link)->next;
+  *link = registry->next;
+  pthread_mutex_unlock(&registries_lock);
+}
+
+static void fork_one(ab__registry *registry, ab__fork_step step) {
+  if (step == AB__FORK_BEFORE) pthread_mutex_lock(&registry->lock);
+  const backend_list *const list = atomic_load(&registry->backends);  // does not change while the lock is held
+  for (uint32_t i = 0; list != NULL && i < list->count; i++)
+    ab__fork_lock(&((ab_backend *)list->at[i])->ability_lock, step);
+  ab__detect_fork(registry->bridge->detect, step);
+  if (step == AB__FORK_IN_CHILD) ab__release_recount(registry->bridge->release);
+  if (step != AB__FORK_BEFORE) pthread_mutex_unlock(&registry->lock);
+}
+
+void ab__registry_fork(ab__fork_step step) {
+  if (step == AB__FORK_BEFORE) pthread_mutex_lock(&registries_lock);
+  for (ab__registry *registry = registries; registry != NULL; registry = registry->next) fork_one(registry, step);
+  if (step != AB__FORK_BEFORE) pthread_mutex_unlock(&registries_lock);
+}
+
 ab__registry *ab__registry_new(ab_bridge *bridge) {
-  ab__registry *const registry = ab__allocate_zeroed(sizeof *registry);
+  ab__registry *const registry = ab__fork_watch() ? ab__allocate_zeroed(sizeof *registry) : NULL;
   if (registry == NULL) return NULL;
   registry->bridge = bridge;
   pthread_mutex_init(&registry->lock, NULL);
+  enlist(registry);
   return registry;
 }
 
 void ab__registry_free(ab__registry *registry) {
   if (registry == NULL) return;
+  strike_out(registry);
   for (backend_list *list = atomic_load(&registry->backends); list != NULL;) {
     backend_list *const older = list->older;
     ab__deallocate(list);

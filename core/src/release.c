@@ -46,9 +46,12 @@ int ab__release_push(ab__release *queue, void (*fn)(void *data), void *data, con
   return ab__release_push_node(queue, made);
 }
 
-static ab__release_node *reversed(ab__release_node *list) {
+/* Turns `list` round, oldest first, and adds up what it holds. */
+static ab__release_node *reversed(ab__release_node *list, uint64_t *held) {
   ab__release_node *result = NULL;
+  *held = 0;
   while (list != NULL) {
+    *held += weight(list->bytes);
     ab__release_node *next = list->next;
     list->next = result;
     result = list;
@@ -58,16 +61,25 @@ static ab__release_node *reversed(ab__release_node *list) {
 }
 
 void ab__release_drain(ab__release *queue) {
-  ab__release_node *list = reversed(atomic_exchange_explicit(&queue->head, NULL, memory_order_acquire));
+  uint64_t held;
+  ab__release_node *list = reversed(atomic_exchange_explicit(&queue->head, NULL, memory_order_acquire), &held);
+  atomic_fetch_sub_explicit(&queue->held, held, memory_order_relaxed);
   while (list != NULL) {
     ab__release_node *next = list->next;
     void (*fn)(void *) = list->fn;
     void *data = list->data;
-    atomic_fetch_sub_explicit(&queue->held, weight(list->bytes), memory_order_relaxed);
     if (list->owned) ab__deallocate(list);
     fn(data);
     list = next;
   }
+}
+
+void ab__release_recount(ab__release *queue) {
+  if (queue == NULL) return;
+  uint64_t held = 0;
+  const ab__release_node *node = atomic_load_explicit(&queue->head, memory_order_relaxed);
+  for (; node != NULL; node = node->next) held += weight(node->bytes);
+  atomic_store_explicit(&queue->held, held, memory_order_relaxed);
 }
 
 int ab__release_waiting(const ab__release *queue) {

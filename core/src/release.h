@@ -26,6 +26,9 @@ int ab__release_push(ab__release *queue, void (*fn)(void *data), void *data, con
                      uint64_t bytes);
 /// Runs what waits, oldest first. Needs the runtime's lock. Safe on several threads at once.
 void ab__release_drain(ab__release *queue);
+/// Adds up again what waits. In a forked child the sum may be off by what other threads were pushing or draining; what
+/// they had taken out is leaked there.
+void ab__release_recount(ab__release *queue);
 /// 1 if something waits; costs one load.
 int ab__release_waiting(const ab__release *queue);
 /// How many wait and what they hold back; bytes in steps of 64.

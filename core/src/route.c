@@ -66,6 +66,9 @@ int ab__ability_refuses(const ab__situation *at, const ab__ability *ability, ab_
   if (dtype_refused(at, ability, why)) return 1;
   if (at->info->ndim > can->max_ndim)
     return refuse(why, "%d dimensions; %s holds %d at most", at->info->ndim, target_name(at), can->max_ndim);
+  if (at->info->ndim < can->min_ndim)
+    return refuse(why, "%d dimension%s; %s needs at least %d", at->info->ndim, at->info->ndim == 1 ? "" : "s",
+                  target_name(at), can->min_ndim);
   if (at->layout.empty && !(can->flags & AB_ACCEPTS_EMPTY))
     return refuse(why, "%s cannot hold an array without elements", target_name(at));
   if (at->info->ndim == 0 && !(can->flags & AB_ACCEPTS_ZERO_DIM))
@@ -85,6 +88,9 @@ static int rule_refused(const ab__situation *at, ab_step *why) {
     return refuse(why, "immutable=\"copy\" asks for a copy of %s arrays that cannot be written", source_name(at));
   if (mutability == AB_MUTABLE && (at->flags & AB_CONVERT_COPY_MUTABLE))
     return refuse(why, "mutable=\"copy\" asks for a copy of arrays that can be written");
+  if (mutability == AB_MUTABLE && (at->flags & AB_CONVERT_COPY_LATE_READS) &&
+      (at->take->stated.flags & AB_READS_HOST_LATER))
+    return refuse(why, "%s may read the memory after the call, when it may have been written", target_name(at));
   if (mutability >= AB_READ_ONLY && !(at->take->stated.flags & AB_CARRIES_READ_ONLY))
     return refuse(why, "the memory is read-only, and %s cannot keep it from being written", target_name(at));
   return 0;

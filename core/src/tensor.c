@@ -206,6 +206,16 @@ ab_status ab__layout_of(int32_t ndim, const int64_t *shape, const int64_t *strid
   return AB_OK;
 }
 
+void ab__layout_overrun(const ab__layout *layout, const void *data, const void *begin, uint64_t bytes, uint64_t *before,
+                        uint64_t *behind) {
+  const int64_t start = (int64_t)((uintptr_t)data - (uintptr_t)begin);
+  int64_t first = 0, end = 0;
+  if (__builtin_add_overflow(start, layout->lowest, &first)) first = INT64_MIN + 1;
+  if (__builtin_add_overflow(start, layout->highest, &end)) end = INT64_MAX;
+  *before = first < 0 && !layout->empty ? (uint64_t)-first : 0;
+  *behind = end > 0 && (uint64_t)end > bytes && !layout->empty ? (uint64_t)end - bytes : 0;
+}
+
 static ab_status check(const DLManagedTensorVersioned *tensor, ab_error *error) {
   const DLTensor *t = &tensor->dl_tensor;
   if (!has_extents(t)) return ab_error_set(error, AB_INVALID_TENSOR, "invalid tensor: %d dimensions", (int)t->ndim);

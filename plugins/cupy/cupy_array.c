@@ -20,7 +20,7 @@ static char letter(PyObject *object, const char *name) {
   PyObject *value = abpy_attribute(object, name);
   const char *text = value != NULL ? PyUnicode_AsUTF8AndSize(value, NULL) : NULL;
   const char first = text != NULL ? text[0] : '\0';
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(value);
   return first;
 }
@@ -29,7 +29,7 @@ static int is_named(PyObject *dtype, const char *name) {
   PyObject *value = abpy_attribute(dtype, "name");
   const char *text = value != NULL ? PyUnicode_AsUTF8AndSize(value, NULL) : NULL;
   const int same = text != NULL && strcmp(text, name) == 0;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(value);
   return same;
 }
@@ -82,7 +82,7 @@ static int32_t copy_tuple(PyObject *object, const char *name, int64_t *values) {
   }
   Py_XDECREF(tuple);
   const int failed = size > AB_MAX_NDIM || PyErr_Occurred() != NULL;
-  PyErr_Clear();
+  abpy_clear();
   return failed ? -1 : (int32_t)size;
 }
 
@@ -93,7 +93,7 @@ static int is_distributed(const cupy_framework *cupy, PyObject *array) {
   PyObject *name = PyType_GetQualName(type);
   const char *text = name != NULL ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
   const int distributed = text != NULL && strcmp(text, "DistributedArray") == 0;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(name);
   return distributed;
 }
@@ -208,19 +208,15 @@ ab_status cupy_to_dlpack(const ab_call *call, void *array, DLManagedTensorVersio
 
 /* ------------------------------------------------------------------ to the host */
 
-/// The address of a NumPy array's first element. Its buffer is not asked: that refuses bfloat16.
-static void *host_address(PyObject *host) {
+/// The address of a NumPy array's first element. Its buffer is not asked: that refuses bfloat16. Returns 0 if it cannot
+/// be told; no exception is left.
+static int host_address(PyObject *host, void **address) {
   PyObject *ctypes = abpy_attribute(host, "ctypes.data");
-  void *address = ctypes != NULL ? PyLong_AsVoidPtr(ctypes) : NULL;
-  PyErr_Clear();
+  const int known = ctypes != NULL && PyLong_Check(ctypes);
+  if (known) *address = PyLong_AsVoidPtr(ctypes);
+  abpy_clear();
   Py_XDECREF(ctypes);
-  return address;
-}
-
-static uint64_t count_bytes(const DLTensor *tensor) {
-  uint64_t bytes = (uint64_t)(tensor->dtype.bits + 7) / 8;
-  for (int32_t axis = 0; axis < tensor->ndim; axis++) bytes *= (uint64_t)tensor->shape[axis];
-  return bytes;
+  return known;
 }
 
 /// Gives a tensor over a NumPy array; takes `host`.
@@ -233,20 +229,21 @@ static ab_status wrap_host(cupy_framework *cupy, const ab_call *call, PyObject *
   const int64_t itemsize = (dtype.bits + 7) / 8;
   ab_status status = AB_UNSUPPORTED;
   DLManagedTensorVersioned *made = NULL;
-  if (dtype.bits != 0 && ndim >= 0 && copy_tuple(host, "strides", strides) == ndim)
+  void *address = NULL;
+  if (dtype.bits != 0 && ndim >= 0 && copy_tuple(host, "strides", strides) == ndim && host_address(host, &address))
     status = services->tensor_new(services->core, ndim, AB_TENSOR_DROP_NEEDS_LOCK, host, abpy_drop, &made);
   if (status != AB_OK) {
     Py_DECREF(host);
     return ab_fail(call, status, "what cupy brought to the host cannot be described");
   }
-  made->dl_tensor.data = host_address(host);
+  made->dl_tensor.data = address;
   made->dl_tensor.dtype = dtype;
   for (int32_t axis = 0; axis < ndim; axis++) {
     made->dl_tensor.shape[axis] = shape[axis];
     made->dl_tensor.strides[axis] = strides[axis] / itemsize;
   }
   call->report->flags |= AB_REPORT_COPIED | AB_REPORT_BLOCKED_HOST;
-  call->report->bytes_copied += count_bytes(&made->dl_tensor);
+  call->report->bytes_copied += abpy_tensor_bytes(&made->dl_tensor);
   *tensor = made;
   return AB_OK;
 }
@@ -261,7 +258,7 @@ ab_status cupy_to_host(const ab_call *call, void *array, DLManagedTensorVersione
     const ab_status status = cupy_scope_begin(cupy, call, cupy_device_of(cupy, array), &scope);
     if (status != AB_OK) return status;
   }
-  PyObject *host = cupy_method((PyObject *)array, "get");
+  PyObject *host = abpy_method((PyObject *)array, "get");
   cupy_scope_end(&scope);
   if (host == NULL) return cupy_failed(call, "cupy.ndarray.get");
   return wrap_host(cupy, call, host, tensor);

@@ -43,7 +43,7 @@ void cupy_scope_end(cupy_scope *scope) {
   if (scope->previous < 0) return;
   PyObject *type = NULL, *value = NULL, *traceback = NULL;
   PyErr_Fetch(&type, &value, &traceback);
-  if (set_device(scope->cupy, scope->previous) != 0) PyErr_Clear();
+  if (set_device(scope->cupy, scope->previous) != 0) abpy_clear();
   PyErr_Restore(type, value, traceback);
 }
 
@@ -52,9 +52,9 @@ void cupy_scope_end(cupy_scope *scope) {
 /// cupy.cuda.runtime.getDeviceProperties(id), a dict. New reference, or NULL.
 static PyObject *properties_of(const cupy_framework *cupy, int32_t device_id) {
   PyObject *number = PyLong_FromLong(device_id);
-  PyObject *properties = number != NULL ? cupy_method(cupy->runtime, "getDeviceProperties", number) : NULL;
+  PyObject *properties = number != NULL ? abpy_method(cupy->runtime, "getDeviceProperties", number) : NULL;
   Py_XDECREF(number);
-  PyErr_Clear();
+  abpy_clear();
   return properties;
 }
 
@@ -82,7 +82,7 @@ static void read_uuid(const cupy_framework *cupy, int32_t device_id, uint8_t uui
   // CuPy reads the field as a C string: a UUID with a zero byte comes short.
   if (value != NULL && PyBytes_Check(value) && PyBytes_Size(value) == 16) memcpy(uuid, PyBytes_AsString(value), 16);
   else if (!cupy->wears_hip) driver_uuid(device_id, uuid);
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(properties);
 }
 
@@ -110,7 +110,7 @@ static int show(const cupy_framework *cupy, ab_device_visitor visit, void *conte
   PyObject *memory = properties != NULL ? PyDict_GetItemString(properties, "totalGlobalMem") : NULL;
   if (name != NULL && PyBytes_Check(name)) info.name = PyBytes_AsString(name);
   if (memory != NULL) info.memory_bytes = PyLong_AsUnsignedLongLong(memory);
-  PyErr_Clear();
+  abpy_clear();
   const int stop = visit(context, &info);
   Py_XDECREF(properties);
   return stop;

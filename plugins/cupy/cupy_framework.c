@@ -25,7 +25,7 @@ int cupy_driver_present(void) {
 
 /// Asks the driver, through CuPy, how many devices it has. Returns: AB_OK with one or more; AB_UNAVAILABLE.
 static ab_status count_devices(const ab_call *call, PyObject *runtime, int32_t *count) {
-  PyObject *value = cupy_method(runtime, "getDeviceCount");
+  PyObject *value = abpy_method(runtime, "getDeviceCount");
   const long number = value != NULL ? PyLong_AsLong(value) : -1;
   Py_XDECREF(value);
   if (PyErr_Occurred()) {
@@ -43,7 +43,7 @@ static ab_status count_devices(const ab_call *call, PyObject *runtime, int32_t *
 static int is_true(PyObject *module, const char *dotted) {
   PyObject *value = abpy_attribute(module, dotted);
   const int truth = value != NULL && PyObject_IsTrue(value) == 1;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(value);
   return truth;
 }
@@ -52,7 +52,7 @@ static int major_version(PyObject *module) {
   PyObject *version = abpy_attribute(module, "__version__");
   const char *text = version != NULL ? PyUnicode_AsUTF8AndSize(version, NULL) : NULL;
   const int major = text != NULL ? atoi(text) : 0;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(version);
   return major;
 }
@@ -85,12 +85,16 @@ ab_status cupy_bring_up(cupy_framework *cupy, const ab_call *call) {
   if (module == NULL) return call->error->status;
   PyObject *runtime = abpy_attribute(module, "cuda.runtime");
   int32_t count = 0;
-  ab_status status = runtime != NULL ? count_devices(call, runtime, &count)
-                                     : ab_fail(call, AB_UNAVAILABLE, "the module named cupy has no cuda.runtime");
+  ab_status status = abpy_stopped(call);
+  if (status == AB_OK && runtime == NULL)
+    status = ab_fail(call, AB_UNAVAILABLE, "the module named cupy has no cuda.runtime");
+  if (status == AB_OK) status = count_devices(call, runtime, &count);
   // A second thread may have been quicker while the import gave up the GIL.
   if (status == AB_OK && !cupy->started) {
     cupy->module = module;
     fill_table(cupy, runtime);
+    status = abpy_stopped(call);
+    if (status != AB_OK) return status;
     if (!cupy_find_type(cupy) || !table_complete(cupy))
       return ab_fail(call, AB_UNAVAILABLE, "this cupy lacks ndarray, Stream or getDevice");
     cupy->device_count = count;
@@ -102,46 +106,27 @@ ab_status cupy_bring_up(cupy_framework *cupy, const ab_call *call) {
   return status;
 }
 
-/* ------------------------------------------------------------------ calls */
-
-PyObject *cupy_method_(PyObject *object, const char *name, ...) {
-  enum { MOST = 3 };
-  PyObject *arguments[MOST] = {NULL};
-  va_list list;
-  va_start(list, name);
-  for (int i = 0; i < MOST; i++) {
-    arguments[i] = va_arg(list, PyObject *);
-    if (arguments[i] == NULL) break;
-  }
-  va_end(list);
-  PyObject *key = PyUnicode_InternFromString(name);
-  if (key == NULL) return NULL;
-  PyObject *result = PyObject_CallMethodObjArgs(object, key, arguments[0], arguments[1], arguments[2], NULL);
-  Py_DECREF(key);
-  return result;
-}
-
 int64_t cupy_number(PyObject *object, const char *name, int64_t otherwise) {
   PyObject *value = abpy_attribute(object, name);
   const int64_t number = value != NULL ? PyLong_AsLongLong(value) : otherwise;
   Py_XDECREF(value);
   if (!PyErr_Occurred()) return number;
-  PyErr_Clear();
+  abpy_clear();
   return otherwise;
 }
 
 /* ------------------------------------------------------------------ errors */
 
 static const abpy_signature out_of_memory[] = {
-    {"cupy.cuda.memory", "OutOfMemoryError", NULL, 0, AB_OOM},
-    {"cupy_backends.cuda.api.runtime", "CUDARuntimeError", "cudaErrorMemoryAllocation", 0, AB_OOM},
-    {"cupy_backends.cuda.api.runtime", "CUDARuntimeError", "hipErrorOutOfMemory", 0, AB_OOM},
-    {"cupy_backends.cuda.api.driver", "CUDADriverError", "CUDA_ERROR_OUT_OF_MEMORY", 0, AB_OOM},
-    {"cupy_backends.cuda.libs.cublas", "CUBLASError", "CUBLAS_STATUS_ALLOC_FAILED", 0, AB_OOM},
-    {"cupy_backends.cuda.libs.cusolver", "CUSOLVERError", "CUSOLVER_STATUS_ALLOC_FAILED", 0, AB_OOM},
-    {"cupy_backends.cuda.libs.cusparse", "CuSparseError", "CUSPARSE_STATUS_ALLOC_FAILED", 0, AB_OOM},
-    {"cupy_backends.cuda.libs.curand", "CURANDError", "CURAND_STATUS_ALLOCATION_FAILED", 0, AB_OOM},
-    {"cupy.cuda.cufft", "CuFFTError", "CUFFT_ALLOC_FAILED", 0, AB_OOM},
+    {"cupy.cuda.memory", "OutOfMemoryError", NULL, NULL, AB_OOM},
+    {"cupy_backends.cuda.api.runtime", "CUDARuntimeError", "cudaErrorMemoryAllocation", NULL, AB_OOM},
+    {"cupy_backends.cuda.api.runtime", "CUDARuntimeError", "hipErrorOutOfMemory", NULL, AB_OOM},
+    {"cupy_backends.cuda.api.driver", "CUDADriverError", "CUDA_ERROR_OUT_OF_MEMORY", NULL, AB_OOM},
+    {"cupy_backends.cuda.libs.cublas", "CUBLASError", "CUBLAS_STATUS_ALLOC_FAILED", NULL, AB_OOM},
+    {"cupy_backends.cuda.libs.cusolver", "CUSOLVERError", "CUSOLVER_STATUS_ALLOC_FAILED", NULL, AB_OOM},
+    {"cupy_backends.cuda.libs.cusparse", "CuSparseError", "CUSPARSE_STATUS_ALLOC_FAILED", NULL, AB_OOM},
+    {"cupy_backends.cuda.libs.curand", "CURANDError", "CURAND_STATUS_ALLOCATION_FAILED", NULL, AB_OOM},
+    {"cupy.cuda.cufft", "CuFFTError", "CUFFT_ALLOC_FAILED", NULL, AB_OOM},
 };
 
 ab_status cupy_is_oom(void *self, const ab_failure *failure) {
@@ -150,11 +135,5 @@ ab_status cupy_is_oom(void *self, const ab_failure *failure) {
 }
 
 ab_status cupy_failed(const ab_call *call, const char *what) {
-  const ab_status status = abpy_error(call, AB_FRAMEWORK, what);
-  if (status != AB_FRAMEWORK) return status;
-  const ab_status verdict = cupy_is_oom(call->self, &call->error->failure);
-  if (verdict == AB_OK) return status;
-  call->error->status = verdict;
-  call->error->failure.status = verdict;
-  return verdict;
+  return abpy_error_matched(call, AB_FRAMEWORK, what, out_of_memory, sizeof out_of_memory / sizeof out_of_memory[0]);
 }

@@ -95,7 +95,7 @@ ab_status cupy_from_dlpack(const ab_call *call, DLManagedTensorVersioned *tensor
   PyObject *result = NULL;
   if (status == AB_OK) {
     // Of a bare capsule cupy.from_dlpack() orders nothing; the core has.
-    result = cupy_method(cupy->module, "from_dlpack", loan.capsule);
+    result = abpy_method(cupy->module, "from_dlpack", loan.capsule);
     abpy_loan_end(&loan, consumed);
     if (result == NULL) status = cupy_failed(call, "cupy.from_dlpack");
   }
@@ -108,39 +108,21 @@ ab_status cupy_from_dlpack(const ab_call *call, DLManagedTensorVersioned *tensor
 
 /* ------------------------------------------------------------------ new arrays, on the current device */
 
-static PyObject *shape_tuple(const DLTensor *like) {
-  PyObject *tuple = PyTuple_New(like->ndim);
-  for (int32_t axis = 0; tuple != NULL && axis < like->ndim; axis++) {
-    PyObject *extent = PyLong_FromLongLong(like->shape[axis]);
-    if (extent == NULL || PyTuple_SetItem(tuple, axis, extent) != 0) {
-      Py_DECREF(tuple);
-      return NULL;
-    }
-  }
-  return tuple;
-}
-
 static PyObject *make_empty(const cupy_framework *cupy, const DLTensor *like) {
-  PyObject *shape = shape_tuple(like);
+  PyObject *shape = abpy_shape_tuple(like->ndim, like->shape);
   PyObject *dtype = shape != NULL ? PyUnicode_FromString(dtype_name(cupy, like->dtype)) : NULL;
-  PyObject *result = dtype != NULL ? cupy_method(cupy->module, "empty", shape, dtype) : NULL;
+  PyObject *result = dtype != NULL ? abpy_method(cupy->module, "empty", shape, dtype) : NULL;
   Py_XDECREF(dtype);
   Py_XDECREF(shape);
   return result;
-}
-
-static uint64_t count_bytes(const DLTensor *tensor) {
-  uint64_t bytes = (uint64_t)(tensor->dtype.bits + 7) / 8;
-  for (int32_t axis = 0; axis < tensor->ndim; axis++) bytes *= (uint64_t)tensor->shape[axis];
-  return bytes;
 }
 
 /// Copies host memory into a new array, on the stream that its memory was allocated for. Returns 0, or -1.
 static int fill(PyObject *array, const DLTensor *from) {
   PyObject *memory = PyObject_GetAttrString(array, "data");
   PyObject *address = memory != NULL ? PyLong_FromVoidPtr((char *)from->data + from->byte_offset) : NULL;
-  PyObject *bytes = address != NULL ? PyLong_FromUnsignedLongLong(count_bytes(from)) : NULL;
-  PyObject *done = bytes != NULL ? cupy_method(memory, "copy_from_host_async", address, bytes) : NULL;
+  PyObject *bytes = address != NULL ? PyLong_FromUnsignedLongLong(abpy_tensor_bytes(from)) : NULL;
+  PyObject *done = bytes != NULL ? abpy_method(memory, "copy_from_host_async", address, bytes) : NULL;
   Py_XDECREF(bytes);
   Py_XDECREF(address);
   Py_XDECREF(memory);
@@ -179,7 +161,7 @@ ab_status cupy_from_host(const ab_call *call, const DLTensor *tensor, DLDevice d
   cupy_scope_end(&scope);
   if (status != AB_OK) return status;
   call->report->flags |= AB_REPORT_COPIED;
-  call->report->bytes_copied += count_bytes(tensor);
+  call->report->bytes_copied += abpy_tensor_bytes(tensor);
   *array = made;
   return AB_OK;
 }
@@ -192,7 +174,7 @@ ab_status cupy_cast(const ab_call *call, void *array, DLDataType dtype, void **r
   const ab_status status = cupy_scope_begin(cupy, call, cupy_device_of(cupy, array), &scope);
   if (status != AB_OK) return status;
   PyObject *text = PyUnicode_FromString(name);
-  PyObject *made = text != NULL ? cupy_method((PyObject *)array, "astype", text) : NULL;
+  PyObject *made = text != NULL ? abpy_method((PyObject *)array, "astype", text) : NULL;
   Py_XDECREF(text);
   cupy_scope_end(&scope);
   if (made == NULL) return cupy_failed(call, "cupy.ndarray.astype");

@@ -4,24 +4,24 @@
 
 /// CuPy's pool of device memory. New reference, or NULL with the exception pending.
 static PyObject *default_pool(const cupy_framework *cupy) {
-  return cupy_method(cupy->module, "get_default_memory_pool");
+  return abpy_method(cupy->module, "get_default_memory_pool");
 }
 
 /// pool.name() of the current device as bytes; UINT64_MAX if it cannot be told.
 static uint64_t ask_bytes(PyObject *pool, const char *name) {
-  PyObject *value = cupy_method(pool, name);
+  PyObject *value = abpy_method(pool, name);
   const uint64_t bytes = value != NULL ? PyLong_AsUnsignedLongLong(value) : UINT64_MAX;
   Py_XDECREF(value);
-  PyErr_Clear();
+  abpy_clear();
   return bytes;
 }
 
 /// The plans of this thread on the current device, each with its workspace.
 static void clear_plans(void) {
   PyObject *config = abpy_imported("cupy.fft._cache");
-  PyObject *cache = config != NULL ? cupy_method(config, "get_plan_cache") : NULL;
-  PyObject *done = cache != NULL ? cupy_method(cache, "clear") : NULL;
-  PyErr_Clear();
+  PyObject *cache = config != NULL ? abpy_method(config, "get_plan_cache") : NULL;
+  PyObject *done = cache != NULL ? abpy_method(cache, "clear") : NULL;
+  abpy_clear();
   Py_XDECREF(done);
   Py_XDECREF(cache);
 }
@@ -34,7 +34,7 @@ static ab_status clear_device(cupy_framework *cupy, const ab_call *call, DLDevic
   if (flags & AB_CLEAR_PLANS) clear_plans();
   PyObject *pool = default_pool(cupy);
   const uint64_t before = pool != NULL ? ask_bytes(pool, "total_bytes") : UINT64_MAX;
-  PyObject *done = pool != NULL ? cupy_method(pool, "free_all_blocks") : NULL;
+  PyObject *done = pool != NULL ? abpy_method(pool, "free_all_blocks") : NULL;
   if (done == NULL) status = cupy_failed(call, "cupy.cuda.MemoryPool.free_all_blocks");
   const uint64_t after = done != NULL ? ask_bytes(pool, "total_bytes") : UINT64_MAX;
   cupy_scope_end(&scope);
@@ -46,9 +46,9 @@ static ab_status clear_device(cupy_framework *cupy, const ab_call *call, DLDevic
 }
 
 static void clear_pinned(const cupy_framework *cupy) {
-  PyObject *pool = cupy_method(cupy->module, "get_default_pinned_memory_pool");
-  PyObject *done = pool != NULL ? cupy_method(pool, "free_all_blocks") : NULL;
-  PyErr_Clear();
+  PyObject *pool = abpy_method(cupy->module, "get_default_pinned_memory_pool");
+  PyObject *done = pool != NULL ? abpy_method(pool, "free_all_blocks") : NULL;
+  abpy_clear();
   Py_XDECREF(done);
   Py_XDECREF(pool);
 }
@@ -81,7 +81,7 @@ ab_status cupy_memory_info(const ab_call *call, DLDevice device, ab_memory_info 
   if (status != AB_OK) return status;
   ab_memory_info found = {.struct_size = (uint32_t)sizeof found};
   PyObject *pool = default_pool(cupy);
-  PyErr_Clear();
+  abpy_clear();
   found.in_use = pool != NULL ? ask_bytes(pool, "used_bytes") : UINT64_MAX;
   found.cached = pool != NULL ? ask_bytes(pool, "free_bytes") : UINT64_MAX;
   const uint64_t limit = pool != NULL ? ask_bytes(pool, "get_limit") : 0;

@@ -39,9 +39,6 @@ ab_status cupy_failed(const ab_call *call, const char *what);
 /// Slot is_oom.
 ab_status cupy_is_oom(void *self, const ab_failure *failure);
 
-/// obj.name(argument…), at most 3 arguments, all PyObject pointers. New reference, or NULL with the exception pending.
-#define cupy_method(object, ...) cupy_method_(object, __VA_ARGS__, NULL)
-PyObject *cupy_method_(PyObject *object, const char *name, ...);
 /// object.name as a number; `otherwise`, and no exception, if it is none.
 int64_t cupy_number(PyObject *object, const char *name, int64_t otherwise);
 

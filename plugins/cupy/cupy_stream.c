@@ -285,7 +285,7 @@ ab_status cupy_enter_stream(const ab_call *call, void *object, void **token) {
   if (in == NULL) return ab_fail(call, AB_OOM, "no memory for a stream's scope");
   ab_status status = cupy_scope_begin(cupy, call, keep->device, &in->scope);
   if (status == AB_OK) {
-    PyObject *done = cupy_method(keep->object, "__enter__");
+    PyObject *done = abpy_method(keep->object, "__enter__");
     Py_XDECREF(done);
     if (done == NULL) {
       status = cupy_failed(call, "cupy.cuda.Stream.__enter__");
@@ -305,8 +305,9 @@ ab_status cupy_enter_stream(const ab_call *call, void *object, void **token) {
 void cupy_exit_stream(void *self, void *token) {
   cupy_framework *cupy = self;
   entered *in = token;
-  PyObject *done = cupy_method(in->stream, "__exit__", Py_None, Py_None, Py_None);
-  if (done == NULL) PyErr_WriteUnraisable(in->stream);
+  PyObject *done = abpy_method(in->stream, "__exit__", Py_None, Py_None, Py_None);
+  if (done == NULL && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_WriteUnraisable(in->stream);
+  abpy_clear();
   Py_XDECREF(done);
   Py_DECREF(in->stream);
   cupy_scope_end(&in->scope);
@@ -317,7 +318,7 @@ void cupy_exit_stream(void *self, void *token) {
 
 ab_status cupy_wait_here(cupy_framework *cupy, const ab_call *call) {
   PyObject *current = PyObject_CallObject(cupy->current_stream, NULL);
-  PyObject *done = current != NULL ? cupy_method(current, "synchronize") : NULL;
+  PyObject *done = current != NULL ? abpy_method(current, "synchronize") : NULL;
   Py_XDECREF(current);
   if (done == NULL) return cupy_failed(call, "cupy.cuda.Stream.synchronize");
   Py_DECREF(done);
@@ -328,8 +329,8 @@ ab_status cupy_wait_here(cupy_framework *cupy, const ab_call *call) {
 /// stream.wait_event(an event on the current stream of the current device).
 static ab_status wait_there(cupy_framework *cupy, const ab_call *call, PyObject *stream) {
   PyObject *current = PyObject_CallObject(cupy->current_stream, NULL);
-  PyObject *event = current != NULL ? cupy_method(current, "record") : NULL;
-  PyObject *done = event != NULL ? cupy_method(stream, "wait_event", event) : NULL;
+  PyObject *event = current != NULL ? abpy_method(current, "record") : NULL;
+  PyObject *done = event != NULL ? abpy_method(stream, "wait_event", event) : NULL;
   Py_XDECREF(event);
   Py_XDECREF(current);
   if (done == NULL) return cupy_failed(call, "cupy.cuda.Stream.wait_event");
@@ -355,7 +356,7 @@ ab_status cupy_fence(const ab_call *call, DLDevice device, uint32_t scope, const
 }
 
 static ab_status wait_for_all(cupy_framework *cupy, const ab_call *call) {
-  PyObject *done = cupy_method(cupy->runtime, "deviceSynchronize");
+  PyObject *done = abpy_method(cupy->runtime, "deviceSynchronize");
   if (done == NULL) return cupy_failed(call, "cupy.cuda.runtime.deviceSynchronize");
   Py_DECREF(done);
   call->report->flags |= AB_REPORT_BLOCKED_HOST;

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 
 static const abpy_signature signatures[] = {
-    {"jax.errors", "JaxRuntimeError", "RESOURCE_EXHAUSTED", 0, AB_OOM},
+    {"jax.errors", "JaxRuntimeError", "RESOURCE_EXHAUSTED", NULL, AB_OOM},
     /* its name and place in older versions */
-    {"jaxlib._jax", "XlaRuntimeError", "RESOURCE_EXHAUSTED", 0, AB_OOM},
-    {"jaxlib.xla_extension", "XlaRuntimeError", "RESOURCE_EXHAUSTED", 0, AB_OOM},
+    {"jaxlib._jax", "XlaRuntimeError", "RESOURCE_EXHAUSTED", NULL, AB_OOM},
+    {"jaxlib.xla_extension", "XlaRuntimeError", "RESOURCE_EXHAUSTED", NULL, AB_OOM},
 };
 
 ab_status jax_is_oom(void *self, const ab_failure *failure) {
@@ -17,10 +17,7 @@ ab_status jax_is_oom(void *self, const ab_failure *failure) {
 }
 
 ab_status jax_error(const ab_call *call, ab_status status, const char *what) {
-  const ab_status given = abpy_error(call, status, what);
-  if (given != status || jax_is_oom(NULL, &call->error->failure) != AB_OOM) return given;
-  call->error->status = AB_OOM;
-  return AB_OOM;
+  return abpy_error_matched(call, status, what, signatures, sizeof signatures / sizeof signatures[0]);
 }
 
 /* ------------------------------------------------------------------ caches */
@@ -36,7 +33,7 @@ static int only_host(void) {
   PyObject *platform = jax_call_method(jax_get()->module, "default_backend");
   const int host =
       platform != NULL && PyUnicode_Check(platform) && PyUnicode_CompareWithASCIIString(platform, "cpu") == 0;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(platform);
   return host;
 }
@@ -60,7 +57,7 @@ ab_status jax_clear_cache(const ab_call *call, DLDevice device, uint32_t flags, 
 static uint64_t figure(PyObject *stats, const char *name) {
   PyObject *number = PyDict_GetItemString(stats, name);
   const long long value = number != NULL && PyLong_Check(number) ? PyLong_AsLongLong(number) : -1;
-  PyErr_Clear();
+  abpy_clear();
   return value >= 0 ? (uint64_t)value : UINT64_MAX;
 }
 
@@ -69,7 +66,7 @@ ab_status jax_memory_info(const ab_call *call, DLDevice device, ab_memory_info *
   if (found == NULL) return call->error->status;
   PyObject *stats = jax_call_method(found, "memory_stats");
   Py_DECREF(found);
-  PyErr_Clear();
+  abpy_clear();
   if (stats == NULL || !PyDict_Check(stats)) {
     Py_XDECREF(stats);
     return ab_fail(call, AB_UNSUPPORTED, "JAX keeps no figures of this device's memory");

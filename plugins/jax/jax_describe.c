@@ -12,7 +12,7 @@ static ab_status describe_other(PyObject *object, ab_array_info *info) {
   if (PyType_IsSubtype(Py_TYPE(object), jax_get()->types->tracer)) {
     return not_convertible(info, "a traced value has no data: call arraybridge outside jit, grad and vmap");
   }
-  if (PyObject_HasAttrString(object, "_base_array")) {
+  if (abpy_has(object, "_base_array")) {
     return not_convertible(info, "random keys are no numbers: convert jax.random.key_data(x)");
   }
   return not_convertible(info, "a jax.Array of a kind that has no data of its own");
@@ -33,7 +33,7 @@ static int read_shape(PyObject *array, ab_array_info *info) {
   int good = ndim >= 0 && ndim <= AB_MAX_NDIM;
   for (Py_ssize_t axis = 0; good && axis < ndim; axis++) good = read_extent(shape, axis, &info->shape[axis]);
   if (good) info->ndim = (int32_t)ndim;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(shape);
   return good;
 }
@@ -52,7 +52,7 @@ static void default_strides(ab_array_info *info) {
 static ab_status refuse_dtype(const ab_call *call, PyObject *dtype, ab_array_info *info) {
   PyObject *name = dtype != NULL ? PyObject_Str(dtype) : NULL;
   const char *text = name != NULL ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
-  PyErr_Clear();
+  abpy_clear();
   ab_fail(call, AB_OK, "JAX's dtype %.60s cannot be carried: use x.astype(\"int8\") or x.astype(\"float32\") first",
           text != NULL ? text : "(unknown)");
   Py_XDECREF(name);

@@ -20,7 +20,7 @@ static int text_is(PyObject *object, const char *name, const char *wanted) {
 static long number_of(PyObject *object, const char *name, long otherwise) {
   PyObject *number = abpy_attribute(object, name);
   const long value = number != NULL && PyLong_Check(number) ? PyLong_AsLong(number) : otherwise;
-  if (PyErr_Occurred()) PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(number);
   return value;
 }
@@ -30,7 +30,7 @@ static int is_rocm(PyObject *device) {
   PyObject *version = abpy_attribute(device, "client.platform_version");
   const char *text = version != NULL && PyUnicode_Check(version) ? PyUnicode_AsUTF8AndSize(version, NULL) : NULL;
   const int rocm = text != NULL && strstr(text, "rocm") != NULL;
-  if (PyErr_Occurred()) PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(version);
   return rocm;
 }
@@ -100,11 +100,13 @@ typedef struct topology {
 
 static _Atomic(const topology *) known;
 
+/// -1 if it cannot be told.
 static int count_single_cpu(void) {
   PyObject *devices = list_devices(jax_get()->cpu_keyword);
-  PyObject *processes = PyObject_CallMethod(jax_get()->module, "process_count", NULL);
-  const int single = devices != NULL && processes != NULL && PyList_Size(devices) == 1 && PyLong_AsLong(processes) == 1;
-  PyErr_Clear();
+  PyObject *processes = devices != NULL ? jax_call_method(jax_get()->module, "process_count") : NULL;
+  int single = -1;
+  if (processes != NULL) single = PyList_Size(devices) == 1 && PyLong_AsLong(processes) == 1;
+  abpy_clear();
   Py_XDECREF(devices);
   Py_XDECREF(processes);
   return single;
@@ -112,9 +114,10 @@ static int count_single_cpu(void) {
 
 static int learn(PyObject *client) {
   const int single = count_single_cpu();
+  if (single < 0) return 0;  // nothing to remember: a signal handler may have raised
   PyObject *reference = PyWeakref_NewRef(client, NULL);
   topology *found = reference != NULL ? jax_services->allocate(jax_services->core, sizeof *found) : NULL;
-  PyErr_Clear();
+  abpy_clear();
   if (found == NULL) {
     Py_XDECREF(reference);
     return single;
@@ -128,7 +131,7 @@ int jax_single_cpu(void) {
   const jax_framework *jax = jax_get();
   PyObject *client = jax->bridge != NULL ? PyObject_GetAttr(jax->bridge, jax->default_backend) : NULL;
   if (client == NULL || client == Py_None) {
-    PyErr_Clear();
+    abpy_clear();
     Py_XDECREF(client);
     return 0;
   }
@@ -156,7 +159,7 @@ PyObject *jax_device_find(const ab_call *call, DLDevice device) {
   PyObject *found = find_in_list(devices, device);
   Py_XINCREF(found);
   Py_DECREF(devices);
-  if (found == NULL) {
+  if (found == NULL && abpy_stopped(call) == AB_OK) {
     ab_error_set(call->error, AB_NO_DEVICE, "JAX has no device %d of DLPack's type %d", (int)device.device_id,
                  (int)device.device_type);
   }
@@ -169,7 +172,7 @@ static ab_status place_of_set(PyObject *devices, DLDevice *device, const char **
   PyObject *iterator = PyObject_GetIter(devices);
   PyObject *first = iterator != NULL ? PyIter_Next(iterator) : NULL;
   const int read = first != NULL && jax_device_read(first, device);
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(first);
   Py_XDECREF(iterator);
   if (read) return AB_OK;
@@ -185,7 +188,7 @@ ab_status jax_device_of_array(PyObject *array, DLDevice *device, int *fully_addr
   if (!*fully_addressable) return AB_UNSUPPORTED;
   PyObject *devices = jax_call_method(array, "devices");
   const Py_ssize_t count = devices != NULL ? PyObject_Size(devices) : -1;
-  PyErr_Clear();
+  abpy_clear();
   *why_not = "it lies on several devices: only its whole value can be given";
   const ab_status status = count == 1 ? place_of_set(devices, device, why_not) : AB_UNSUPPORTED;
   Py_XDECREF(devices);
@@ -198,7 +201,7 @@ static void append_type(PyObject *devices, int32_t type) {
   PyObject *more = list_type(type);
   const Py_ssize_t end = PyList_Size(devices);
   if (more != NULL) PyList_SetSlice(devices, end, end, more);
-  PyErr_Clear(); /* most processes lack one of the backends */
+  abpy_clear(); /* most processes lack one of the backends */
   Py_XDECREF(more);
 }
 
@@ -220,11 +223,12 @@ static Py_ssize_t default_index(PyObject *devices) {
   if (wish != NULL && PyUnicode_Check(wish)) {
     PyObject *list = list_backend(wish);
     named = list != NULL ? PySequence_GetItem(list, 0) : NULL;
+    abpy_clear();
     Py_XDECREF(list);
   }
   Py_ssize_t index = 0;
   if (wish != NULL && wish != Py_None) index = PySequence_Index(devices, named != NULL ? named : wish);
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(named);
   Py_XDECREF(wish);
   return index < 0 ? 0 : index;
@@ -235,7 +239,7 @@ static uint64_t memory_limit(PyObject *device) {
   PyObject *stats = jax_call_method(device, "memory_stats");
   PyObject *limit = stats != NULL && PyDict_Check(stats) ? PyDict_GetItemString(stats, "bytes_limit") : NULL;
   const long long bytes = limit != NULL ? PyLong_AsLongLong(limit) : 0;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(stats);
   return bytes > 0 ? (uint64_t)bytes : 0;
 }
@@ -245,7 +249,7 @@ static int show(PyObject *device, int is_default, ab_device_visitor visit, void 
   if (!jax_device_read(device, &info.device)) return 0;
   PyObject *kind = abpy_attribute(device, "device_kind");
   const char *name = kind != NULL && PyUnicode_Check(kind) ? PyUnicode_AsUTF8AndSize(kind, NULL) : NULL;
-  if (name == NULL) PyErr_Clear();
+  if (name == NULL) abpy_clear();
   info.name = name != NULL ? name : "";
   if (info.device.device_type != kDLCPU) info.memory_bytes = memory_limit(device);
   const int stop = visit(context, &info);

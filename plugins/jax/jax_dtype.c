@@ -14,7 +14,7 @@ void jax_dtype_objects(PyObject *numpy, PyObject *objects[JAX_DTYPE_COUNT]) {
   for (int i = 0; i < JAX_DTYPE_COUNT; i++) {
     // ml_dtypes, which JAX imports, has taught NumPy its names.
     objects[i] = PyObject_CallMethod(numpy, "dtype", "s", names[i]);
-    if (objects[i] == NULL) PyErr_Clear();
+    if (objects[i] == NULL) abpy_clear();
   }
 }
 
@@ -28,7 +28,7 @@ int jax_dtype_read(PyObject *object, DLDataType *dtype) {
   // An equal dtype need not be the same object.
   for (int i = 0; i < JAX_DTYPE_COUNT; i++) {
     const int equal = objects[i] != NULL ? PyObject_RichCompareBool(objects[i], object, Py_EQ) : 0;
-    if (equal < 0) PyErr_Clear();
+    if (equal < 0) abpy_clear();
     if (equal <= 0) continue;
     *dtype = jax_dtypes[i];
     return 1;

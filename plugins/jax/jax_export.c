@@ -44,7 +44,7 @@ int jax_buffer_tensor(PyObject *object, const DLDataType *dtype, DLManagedTensor
   Py_buffer *view = PyMem_Malloc(sizeof *view);
   if (view == NULL) return 0;
   if (PyObject_GetBuffer(object, view, PyBUF_STRIDES | PyBUF_FORMAT) != 0) {
-    PyErr_Clear();
+    abpy_clear();
     PyMem_Free(view);
     return 0;
   }

@@ -13,7 +13,19 @@ static _Atomic(const jax_framework *) alive;
 
 const jax_framework *jax_get(void) { return atomic_load_explicit(&alive, memory_order_acquire); }
 
-ab_status jax_probe(const ab_call *call, ab_framework_info *info) { return abpy_probe(call, info, "jax", "jax"); }
+int jax_is_idle(void) {
+  PyObject *bridge = abpy_imported("jax._src.xla_bridge");
+  PyObject *backends = bridge != NULL ? abpy_attribute(bridge, "_backends") : NULL;
+  const int idle = backends != NULL && PyDict_Check(backends) && PyDict_Size(backends) == 0;
+  Py_XDECREF(backends);
+  return idle;
+}
+
+ab_status jax_probe(const ab_call *call, ab_framework_info *info) {
+  const ab_status status = abpy_probe(call, info, "jax", "jax");
+  if (status == AB_OK && (info->flags & AB_FRAMEWORK_IMPORTED) && jax_is_idle()) info->flags |= AB_FRAMEWORK_IDLE;
+  return status;
+}
 
 /* ------------------------------------------------------------------ entry points */
 
@@ -25,7 +37,7 @@ static int use_public_calls(void) {
 static long extension_version(PyObject *jax) {
   PyObject *number = abpy_attribute(jax, "_src.lib.jaxlib_extension_version");
   const long version = number != NULL ? PyLong_AsLong(number) : 0;
-  if (PyErr_Occurred()) PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(number);
   return version;
 }
@@ -41,7 +53,7 @@ static PyObject *find_enable_x64(PyObject *jax) {
   if (found != NULL) return found;
   PyObject *experimental = PyImport_ImportModule("jax.experimental"); /* where it was before JAX 0.8 */
   found = experimental != NULL ? abpy_attribute(experimental, "enable_x64") : NULL;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(experimental);
   return found;
 }
@@ -89,11 +101,12 @@ static ab_status fill(const ab_call *call, jax_framework *jax) {
   jax->numpy = abpy_import(call, "numpy", "numpy");
   if (jax->numpy == NULL) return call->error->status;
   const char *missing = find_calls(jax);
-  PyErr_Clear();
-  if (*missing != '\0') return ab_fail(call, AB_UNAVAILABLE, "this JAX has no %s", missing);
+  abpy_clear();
   if (!make_constants(jax)) return abpy_error(call, AB_OOM, "starting JAX");
   jax_dtype_objects(jax->numpy, jax->dtypes);
-  return AB_OK;
+  const ab_status status = abpy_stopped(call);
+  if (status != AB_OK) return status;
+  return *missing == '\0' ? AB_OK : ab_fail(call, AB_UNAVAILABLE, "this JAX has no %s", missing);
 }
 
 ab_status jax_start(const ab_call *call) {
@@ -122,7 +135,7 @@ void jax_x64_leave(PyObject *scope) {
   PyObject *type = NULL, *value = NULL, *traceback = NULL;
   PyErr_Fetch(&type, &value, &traceback);
   PyObject *left = PyObject_CallMethod(scope, "__exit__", "OOO", Py_None, Py_None, Py_None);
-  if (left == NULL) PyErr_Clear();
+  if (left == NULL) abpy_clear();
   Py_XDECREF(left);
   Py_DECREF(scope);
   PyErr_Restore(type, value, traceback);

@@ -7,7 +7,7 @@ PyObject *jax_call_method(PyObject *object, const char *name) { return PyObject_
 int jax_is_deleted(PyObject *array) {
   PyObject *deleted = jax_call_method(array, "is_deleted");
   const int is = deleted == Py_True;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(deleted);
   return is;
 }
@@ -32,7 +32,7 @@ static ab_status gather(const ab_call *call, PyObject *array, DLDataType dtype, 
   Py_DECREF(value);
   if (!made) return ab_fail(call, AB_UNSUPPORTED, "NumPy shows no buffer of the array's value");
   call->report->flags |= AB_REPORT_COPIED | AB_REPORT_BLOCKED_HOST;
-  call->report->bytes_copied = jax_tensor_bytes(&(*tensor)->dl_tensor);
+  call->report->bytes_copied = abpy_tensor_bytes(&(*tensor)->dl_tensor);
   return AB_OK;
 }
 
@@ -67,13 +67,9 @@ ab_status jax_to_host(const ab_call *call, void *array, DLManagedTensorVersioned
 static PyObject *numpy_over(const DLTensor *tensor, PyObject *dtype) {
   char *data = (char *)tensor->data + tensor->byte_offset;
   static char nothing[1];
-  const uint64_t bytes = jax_tensor_bytes(tensor);
+  const uint64_t bytes = abpy_tensor_bytes(tensor);
   PyObject *memory = PyMemoryView_FromMemory(bytes > 0 ? data : nothing, (Py_ssize_t)bytes, PyBUF_READ);
-  PyObject *shape = PyTuple_New(tensor->ndim);
-  for (int32_t axis = 0; shape != NULL && axis < tensor->ndim; axis++) {
-    PyObject *extent = PyLong_FromLongLong(tensor->shape[axis]);
-    if (extent == NULL || PyTuple_SetItem(shape, axis, extent) != 0) Py_CLEAR(shape);
-  }
+  PyObject *shape = abpy_shape_tuple(tensor->ndim, tensor->shape);
   PyObject *value = NULL;
   if (memory != NULL && shape != NULL) {
     value = PyObject_CallMethod(jax_get()->numpy, "ndarray", "OOO", shape, dtype, memory);
@@ -83,16 +79,31 @@ static PyObject *numpy_over(const DLTensor *tensor, PyObject *dtype) {
   return value;
 }
 
+/// array.block_until_ready(), also if that is interrupted. Returns 0 with the exception.
+static int wait_until_read(PyObject *array) {
+  PyObject *done = jax_call_method(array, "block_until_ready");
+  Py_XDECREF(done);
+  if (done != NULL || PyErr_ExceptionMatches(PyExc_Exception)) return done != NULL;
+  PyObject *stop = abpy_take_exception();
+  // Whoever presses Ctrl-C twice has been heard the first time.
+  while ((done = jax_call_method(array, "block_until_ready")) == NULL && !PyErr_ExceptionMatches(PyExc_Exception)) {
+    PyErr_Clear();
+  }
+  Py_XDECREF(done);
+  PyErr_SetObject((PyObject *)Py_TYPE(stop), stop);
+  Py_DECREF(stop);
+  return 0;
+}
+
 /// jax.device_put(value, device), complete when it returns: the memory below `value` is not read afterwards. New
 /// reference, or NULL with an exception.
 static PyObject *put(PyObject *value, PyObject *device) {
   PyObject *scope = jax_x64_enter();
   if (scope == NULL) return NULL;
   PyObject *array = PyObject_CallMethod(jax_get()->module, "device_put", "OO", value, device);
-  PyObject *done = array != NULL ? jax_call_method(array, "block_until_ready") : NULL;
+  const int read = array != NULL && wait_until_read(array);
   jax_x64_leave(scope);
-  if (done == NULL) Py_CLEAR(array);
-  Py_XDECREF(done);
+  if (!read) Py_CLEAR(array);
   return array;
 }
 
@@ -110,7 +121,7 @@ ab_status jax_from_host(const ab_call *call, const DLTensor *tensor, DLDevice de
   Py_DECREF(target);
   if (made == NULL) return jax_error(call, AB_FRAMEWORK, "jax.device_put");
   call->report->flags |= AB_REPORT_COPIED | AB_REPORT_BLOCKED_HOST;
-  call->report->bytes_copied = jax_tensor_bytes(tensor);
+  call->report->bytes_copied = abpy_tensor_bytes(tensor);
   *array = made;
   return AB_OK;
 }

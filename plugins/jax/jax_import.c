@@ -82,15 +82,9 @@ static PyObject *import_public(PyObject *capsule, DLDevice number) {
 static uintptr_t address_of(PyObject *array) {
   PyObject *number = jax_call_method(array, "unsafe_buffer_pointer");
   void *address = number != NULL ? PyLong_AsVoidPtr(number) : NULL;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(number);
   return (uintptr_t)address;
-}
-
-uint64_t jax_tensor_bytes(const DLTensor *tensor) {
-  uint64_t bytes = tensor->dtype.bits / 8;
-  for (int32_t axis = 0; axis < tensor->ndim; axis++) bytes *= (uint64_t)tensor->shape[axis];
-  return bytes;
 }
 
 /// What the public call did: it copies, without saying so, what JAX cannot share. `wanted` is the tensor's address.
@@ -105,7 +99,7 @@ static ab_status report_public(const ab_call *call, PyObject *array, uintptr_t w
 static ab_status lend(const ab_call *call, abpy_loan *loan, PyObject *device, DLDevice number, PyObject **array) {
   const DLTensor *tensor = &loan->tensor->dl_tensor;
   const uintptr_t address = (uintptr_t)tensor->data + tensor->byte_offset;
-  const uint64_t bytes = jax_tensor_bytes(tensor);
+  const uint64_t bytes = abpy_tensor_bytes(tensor);
   const int private = jax_get()->import_buffer != NULL;
   // From here on `tensor` may be gone at any time.
   *array = private ? import_private(call, loan->capsule, device, number) : import_public(loan->capsule, number);

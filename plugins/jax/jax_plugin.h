@@ -89,6 +89,8 @@ typedef struct jax_framework {
 } jax_framework;
 
 ab_status jax_probe(const ab_call *call, ab_framework_info *info);
+/// 1 if JAX is imported and has started none of its backends: whatever asks for devices would be the first to do so.
+int jax_is_idle(void);
 ab_status jax_start(const ab_call *call);
 /// What start() found. Never NULL in a slot that is called after start().
 const jax_framework *jax_get(void);
@@ -125,8 +127,6 @@ PyObject *jax_call_method(PyObject *object, const char *name);
 int jax_is_deleted(PyObject *array);
 /// Exports an array that is on one device of this process, `device`, ordered before call->stream.
 ab_status jax_export_tensor(const ab_call *call, PyObject *array, DLDevice device, DLManagedTensorVersioned **tensor);
-/// Bytes of the tensor's elements; its shape has been checked by the core.
-uint64_t jax_tensor_bytes(const DLTensor *tensor);
 
 ab_status jax_describe(const ab_call *call, void *array, ab_array_info *info);
 ab_status jax_to_dlpack(const ab_call *call, void *array, DLManagedTensorVersioned **tensor);

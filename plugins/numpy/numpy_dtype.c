@@ -76,7 +76,7 @@ static added_row *meet_added(PyArray_Descr *descr) {
     Py_XDECREF((PyObject *)known);
     if (!met) continue;
     PyArray_Descr *native = PyArray_DescrFromType(descr->type_num);
-    if (native == NULL) PyErr_Clear();
+    if (native == NULL) abpy_clear();
     row->descr = native;
     return native != NULL ? row : NULL;
   }

@@ -22,9 +22,9 @@ static ab_status start(const ab_call *call) {
 static ab_status is_oom(void *self, const ab_failure *failure) {
   (void)self;
   static const abpy_signature signatures[] = {
-      {"numpy._core._exceptions", "_ArrayMemoryError", NULL, 0, AB_OOM},
-      {"numpy.core._exceptions", "_ArrayMemoryError", NULL, 0, AB_OOM},  // before 2.0
-      {"builtins", "MemoryError", NULL, 0, AB_OOM},
+      {"numpy._core._exceptions", "_ArrayMemoryError", NULL, NULL, AB_OOM},
+      {"numpy.core._exceptions", "_ArrayMemoryError", NULL, NULL, AB_OOM},  // before 2.0
+      {"builtins", "MemoryError", NULL, NULL, AB_OOM},
   };
   return abpy_match_failure(failure, signatures, sizeof signatures / sizeof signatures[0]);
 }

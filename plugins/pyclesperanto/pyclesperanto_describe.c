@@ -29,7 +29,7 @@ static ab_status describe_device(const ab_call *call, PyObject *array, ab_array_
   if (object == NULL) return cle_failed(call, "pyclesperanto's Array.device");
   const cle_device *device = cle_device_of(call, object);
   Py_DECREF(object);
-  if (device == NULL) return AB_NO_DEVICE;
+  if (device == NULL) return call->error->status;
   info->device = device->device;
   if (AB_HAS_FIELD(info, ab_array_info, native_context)) info->native_context = device->context;
   return AB_OK;
@@ -39,7 +39,7 @@ static ab_status describe_device(const ab_call *call, PyObject *array, ab_array_
 static int is_buffer(PyObject *array) {
   PyObject *kind = PyObject_GetAttr(array, cle.name_mtype);
   const int same = kind != NULL && PyObject_RichCompareBool(kind, cle.word_buffer, Py_EQ) == 1;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(kind);
   return same;
 }

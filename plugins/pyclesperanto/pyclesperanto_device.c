@@ -34,7 +34,7 @@ static int32_t kind_of(PyObject *object) {
       type = kinds[index].type;
     }
   }
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(name);
   return type;
 }
@@ -42,7 +42,7 @@ static int32_t kind_of(PyObject *object) {
 static long number_of(PyObject *object) {
   PyObject *index = abpy_attribute(object, "index");
   const long number = index != NULL ? PyLong_AsLong(index) : -1;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(index);
   return number;
 }
@@ -50,7 +50,7 @@ static long number_of(PyObject *object) {
 static void read_name(PyObject *object, char *name, size_t size) {
   PyObject *string = abpy_attribute(object, "name");
   const char *text = string != NULL && PyUnicode_Check(string) ? PyUnicode_AsUTF8AndSize(string, NULL) : NULL;
-  if (text == NULL) PyErr_Clear();
+  if (text == NULL) abpy_clear();
   snprintf(name, size, "%s", text != NULL ? text : "device");
   Py_XDECREF(string);
 }
@@ -65,8 +65,9 @@ cle_device *cle_device_of(const ab_call *call, PyObject *object) {
   fresh.device = (DLDevice){(DLDeviceType)type, (int32_t)number};
   found = known(object);  // another thread may have been here while names were read
   if (found != NULL) return found;
+  if (abpy_stopped(call) != AB_OK) return NULL;
   if (type == 0 || number < 0 || number > INT32_MAX || record_count == MOST_DEVICES) {
-    ab_fail(call, AB_NO_DEVICE, "pyclesperanto has a device that is not understood: %s", fresh.name);
+    ab_error_set(call->error, AB_NO_DEVICE, "pyclesperanto has a device that is not understood: %s", fresh.name);
     return NULL;
   }
   Py_INCREF(object);
@@ -79,7 +80,7 @@ cle_device *cle_device_of(const ab_call *call, PyObject *object) {
 static void *buffer_of(const ab_call *call, PyObject *array) {
   PyObject *capsule = PyObject_CallMethodObjArgs(array, cle.name_export, NULL);
   if (capsule == NULL) {
-    PyErr_Clear();
+    abpy_clear();
     return NULL;
   }
   DLManagedTensorVersioned *tensor = NULL;
@@ -104,6 +105,11 @@ ab_status cle_device_wake(const ab_call *call, cle_device *device) {
     Py_DECREF(sample);
     return AB_OK;
   }
+  const ab_status status = abpy_stopped(call);
+  if (status != AB_OK) {
+    Py_DECREF(sample);
+    return status;
+  }
   device->sample = sample;
   device->context = context;
   device->native = cle_native_device(context);
@@ -125,9 +131,20 @@ ab_status cle_device_wait(const ab_call *call, cle_device *device) {
   return AB_OK;
 }
 
+void cle_device_wait_on(const cle_device *device) {
+  PyObject *capsule = NULL;
+  // Whoever presses Ctrl-C twice has been heard the first time.
+  while (device->awake && (capsule = PyObject_CallMethodObjArgs(device->sample, cle.name_export, NULL)) == NULL &&
+         !PyErr_ExceptionMatches(PyExc_Exception)) {
+    PyErr_Clear();
+  }
+  PyErr_Clear();
+  Py_XDECREF(capsule);
+}
+
 ab_status cle_finish(const ab_call *call, DLDevice device, uint32_t scope, uint32_t *covered) {
   cle_device *found = cle_device_find(call, device);
-  if (found == NULL) return AB_NO_DEVICE;
+  if (found == NULL) return call->error->status;
   const ab_status status = cle_device_wait(call, found);
   if (status != AB_OK) return status;
   *covered = scope & (AB_SCOPE_CURRENT | AB_SCOPE_COMPUTE_ORDER);  // its one queue, no other of the context
@@ -140,7 +157,7 @@ ab_status cle_finish(const ab_call *call, DLDevice device, uint32_t scope, uint3
 static cle_device *current_device(const ab_call *call) {
   PyObject *object = PyObject_CallObject(cle.get_device, NULL);
   cle_device *found = object != NULL && object != Py_None ? cle_device_of(call, object) : NULL;
-  if (object == NULL) PyErr_Clear();  // on a machine without devices it warns, which may be an exception
+  if (object == NULL) abpy_clear();  // on a machine without devices it warns, which may be an exception
   Py_XDECREF(object);
   return found;
 }
@@ -157,9 +174,11 @@ static void list_all(const ab_call *call, int32_t type) {
     PyObject *object = PyList_GetItem(list, index);  // borrowed
     if (object != NULL) cle_device_of(call, object);
   }
-  PyErr_Clear();  // in another version the current device is all that is known
-  ab_error_clear(call->error);
-  listed |= UINT32_C(1) << type;
+  abpy_clear();  // in another version the current device is all that is known
+  if (abpy_stopped(call) == AB_OK) {
+    ab_error_clear(call->error);
+    listed |= UINT32_C(1) << type;
+  }
   Py_XDECREF(list);
   Py_XDECREF(backend);
   Py_XDECREF(managing);
@@ -176,7 +195,7 @@ cle_device *cle_device_find(const ab_call *call, DLDevice device) {
       if (here.device_type == device.device_type && here.device_id == device.device_id) return &records[index];
     }
   }
-  ab_fail(call, AB_NO_DEVICE, "pyclesperanto has no such device");
+  if (abpy_stopped(call) == AB_OK) ab_error_set(call->error, AB_NO_DEVICE, "pyclesperanto has no such device");
   return NULL;
 }
 
@@ -196,6 +215,8 @@ static int show(const cle_device *device, int is_default, ab_device_visitor visi
 ab_status cle_devices(const ab_call *call, ab_device_visitor visit, void *context) {
   cle_device *current = current_device(call);
   if (current == NULL) {
+    const ab_status stopped = abpy_stopped(call);
+    if (stopped != AB_OK) return stopped;
     ab_error_clear(call->error);
     return AB_OK;  // a machine without any
   }

@@ -31,7 +31,7 @@ DLDataType cle_dtype_of(PyObject *object) {
   for (int index = 0; index < DTYPES; index++) {
     if (PyObject_RichCompareBool(object, objects[index], Py_EQ) == 1) return dtypes[index];
   }
-  PyErr_Clear();
+  abpy_clear();
   return (DLDataType){0, 0, 0};
 }
 

@@ -60,15 +60,9 @@ static int tensor_over(PyObject *value, DLDataType dtype, DLManagedTensorVersion
 static DLDataType dtype_of_value(PyObject *value) {
   PyObject *dtype = PyObject_GetAttr(value, cle.name_dtype);
   const DLDataType found = dtype != NULL ? cle_dtype_of(dtype) : (DLDataType){0, 0, 0};
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(dtype);
   return found;
-}
-
-static uint64_t bytes_of(const DLTensor *tensor) {
-  uint64_t bytes = tensor->dtype.bits / 8;
-  for (int32_t axis = 0; axis < tensor->ndim; axis++) bytes *= (uint64_t)tensor->shape[axis];
-  return bytes;
 }
 
 ab_status cle_to_host(const ab_call *call, void *array, DLManagedTensorVersioned **tensor) {
@@ -81,7 +75,7 @@ ab_status cle_to_host(const ab_call *call, void *array, DLManagedTensorVersioned
   Py_DECREF(value);
   if (!made) return abpy_error(call, AB_UNSUPPORTED, "what pyclesperanto's Array.get gave cannot be used");
   call->report->flags |= AB_REPORT_COPIED | AB_REPORT_BLOCKED_HOST;
-  call->report->bytes_copied += bytes_of(&(*tensor)->dl_tensor);
+  call->report->bytes_copied += abpy_tensor_bytes(&(*tensor)->dl_tensor);
   return AB_OK;
 }
 

@@ -32,28 +32,10 @@ ab_status cle_probe(const ab_call *call, ab_framework_info *info) {
 
 /* ------------------------------------------------------------------ the import */
 
-/// TensorFlow's LLVM symbols are global, and an OpenCL vendor library that binds to them crashes (PoCL 3.1 with
-/// TensorFlow 2.21). Importing pyclesperanto opens those libraries, so they are opened before, with their own symbols.
-static void prepare_opencl(void) {
-  const ab_services *services = cle.services;
-  const ab_device_ops *ops = services->device_ops(services->core, kDLOpenCL);
-  if (ops == NULL || !AB_HAS_FIELD(ops, ab_device_ops, prepare) || ops->prepare == NULL) return;
-  ab_report report = {.struct_size = (uint32_t)sizeof report};
-  ab_error error;
-  ab_error_init(&error);
-  const ab_call call = {.struct_size = (uint32_t)sizeof call,
-                        .flags = AB_CALL_NO_TEXT,
-                        .self = ops->self,
-                        .report = &report,
-                        .error = &error};
-  void *token = services->blocking_begin(services->core);
-  ops->prepare(&call);  // where it fails pyclesperanto will say why
-  services->blocking_end(services->core, token);
-  ab_error_clear(&error);
-}
-
 static PyObject *import_pyclesperanto(const ab_call *call) {
-  if (abpy_imported("pyclesperanto") == NULL) prepare_opencl();
+  // TensorFlow's LLVM symbols are global, and an OpenCL vendor library that binds to them crashes (PoCL 3.1 with
+  // TensorFlow 2.21). Importing pyclesperanto opens those libraries, so they are opened before, with their own symbols.
+  if (abpy_imported("pyclesperanto") == NULL) abpy_prepare_device(cle.services, kDLOpenCL);
   return abpy_import(call, "pyclesperanto", "pyclesperanto");
 }
 
@@ -77,6 +59,8 @@ static int find_names(cle_framework *found) {
 static ab_status find_parts(const ab_call *call, PyObject *module, cle_framework *found) {
   found->module = module;
   found->get_device = abpy_attribute(module, "get_device");
+  const ab_status status = abpy_stopped(call);
+  if (status != AB_OK) return status;
   if (found->get_device == NULL) {  // the package imports well without any of its flavours
     ab_fail(call, AB_UNAVAILABLE, "pyclesperanto has no backend that works here");
     ab_error_hint(call->error, "pip install 'pyclesperanto[opencl]', and an OpenCL driver (for CPUs pocl-opencl-icd)");
@@ -90,7 +74,7 @@ static ab_status find_parts(const ab_call *call, PyObject *module, cle_framework
     PyObject *flavour = abpy_imported(flavours[index]);
     if (flavour != NULL) cle_native_find(flavour);
   }
-  return AB_OK;
+  return abpy_stopped(call);
 }
 
 ab_status cle_start(const ab_call *call) {
@@ -111,12 +95,17 @@ ab_status cle_start(const ab_call *call) {
 
 /* ------------------------------------------------------------------ errors */
 
-/// pyclesperanto raises a RuntimeError for everything, with OpenCL's code in the text, at the end of a longer line.
+/// pyclesperanto raises a RuntimeError for everything: "Error: Failed to … . OpenCL error: NAME (code)".
+static const char failed[] = "Error: Failed to ";
 static const abpy_signature signatures[] = {
-    {"builtins", "RuntimeError", "OpenCL error: CL_MEM_OBJECT_ALLOCATION_FAILURE (-4)", 1, AB_OOM},
-    {"builtins", "RuntimeError", "OpenCL error: CL_OUT_OF_RESOURCES (-5)", 1, AB_OOM},
-    {"builtins", "RuntimeError", "OpenCL error: CL_OUT_OF_HOST_MEMORY (-6)", 1, AB_OOM},
-    {"builtins", "RuntimeError", "OpenCL error: CL_INVALID_BUFFER_SIZE (-61)", 1, AB_TOO_LARGE},
+    {"builtins", "RuntimeError", failed, "OpenCL error: CL_MEM_OBJECT_ALLOCATION_FAILURE (-4)", AB_OOM},
+    {"builtins", "RuntimeError", failed, "OpenCL error: CL_OUT_OF_HOST_MEMORY (-6)", AB_OOM},
+    {"builtins", "RuntimeError", failed, "OpenCL error: CL_INVALID_BUFFER_SIZE (-61)", AB_TOO_LARGE},
+    // Of a launch or of finish() the same code means too many registers, or a kernel that has read past its buffers.
+    {"builtins", "RuntimeError", "Error: Failed to allocate ", "OpenCL error: CL_OUT_OF_RESOURCES (-5)", AB_OOM},
+    {"builtins", "RuntimeError", "Error: Failed to write ", "OpenCL error: CL_OUT_OF_RESOURCES (-5)", AB_OOM},
+    {"builtins", "RuntimeError", "Error: Failed to copy ", "OpenCL error: CL_OUT_OF_RESOURCES (-5)", AB_OOM},
+    {"builtins", "RuntimeError", "Error: Failed to fill ", "OpenCL error: CL_OUT_OF_RESOURCES (-5)", AB_OOM},
 };
 
 ab_status cle_is_oom(void *self, const ab_failure *failure) {
@@ -125,11 +114,5 @@ ab_status cle_is_oom(void *self, const ab_failure *failure) {
 }
 
 ab_status cle_failed(const ab_call *call, const char *what) {
-  const ab_status status = abpy_error(call, AB_FRAMEWORK, what);
-  if (status != AB_FRAMEWORK) return status;
-  const ab_status verdict = cle_is_oom(NULL, &call->error->failure);
-  if (verdict == AB_OK) return status;
-  call->error->status = verdict;
-  call->error->failure.status = verdict;
-  return verdict;
+  return abpy_error_matched(call, AB_FRAMEWORK, what, signatures, sizeof signatures / sizeof signatures[0]);
 }

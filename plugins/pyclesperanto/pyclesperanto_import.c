@@ -7,17 +7,23 @@ enum { MOST_DIMENSIONS = 3 };
 /* ------------------------------------------------------------------ what is taken */
 
 static int imports_capsules(const cle_device *device) {
-  return device->context != NULL && PyObject_HasAttr(device->sample, cle.name_import);
+  if (device->context == NULL) return 0;
+  PyObject *function = PyObject_GetAttr(device->sample, cle.name_import);
+  abpy_clear();
+  Py_XDECREF(function);
+  return function != NULL;
 }
 
 ab_status cle_capabilities(const ab_call *call, DLDevice device, uint32_t slot, ab_capabilities *capabilities) {
   if (device.device_type == kDLCPU) return ab_fail(call, AB_UNSUPPORTED, "pyclesperanto has no arrays in host memory");
   if (slot != AB_SLOT_FROM_DLPACK && slot != AB_SLOT_FROM_HOST) return ab_fail(call, AB_UNSUPPORTED, "unknown slot");
   cle_device *found = cle_device_find(call, device);
-  if (found == NULL) return AB_UNSUPPORTED;
-  const ab_status status = cle_device_wake(call, found);
+  if (found == NULL) return call->error->status;
+  ab_status status = cle_device_wake(call, found);
   if (status != AB_OK) return status;
   if (slot == AB_SLOT_FROM_DLPACK && !imports_capsules(found)) {
+    status = abpy_stopped(call);
+    if (status != AB_OK) return status;
     return ab_fail(call, AB_UNSUPPORTED, "this pyclesperanto shares no memory on %s", found->name);
   }
   ab_capabilities can = {
@@ -82,7 +88,7 @@ ab_status cle_from_dlpack(const ab_call *call, DLManagedTensorVersioned *tensor,
   if (status == AB_OK) status = check_layout(call, view);
   if (status != AB_OK) return status;
   cle_device *found = cle_device_find(call, device);
-  if (found == NULL) return AB_NO_DEVICE;
+  if (found == NULL) return call->error->status;
   status = cle_device_wake(call, found);
   if (status == AB_OK) status = check_context(call, view, found);
   if (status != AB_OK) return status;
@@ -99,21 +105,9 @@ ab_status cle_from_dlpack(const ab_call *call, DLManagedTensorVersioned *tensor,
 
 /* ------------------------------------------------------------------ from_host */
 
-static PyObject *shape_tuple(int32_t ndim, const int64_t *shape) {
-  PyObject *tuple = PyTuple_New(ndim);
-  for (int32_t axis = 0; tuple != NULL && axis < ndim; axis++) {
-    PyObject *extent = PyLong_FromLongLong(shape[axis]);
-    if (extent == NULL || PyTuple_SetItem(tuple, axis, extent) != 0) {
-      Py_DECREF(tuple);
-      return NULL;
-    }
-  }
-  return tuple;
-}
-
 PyObject *cle_new_array(const cle_device *device, int32_t ndim, const int64_t *shape, DLDataType dtype) {
   PyObject *create = abpy_attribute(cle.module, "create");
-  PyObject *extents = create != NULL ? shape_tuple(ndim, shape) : NULL;
+  PyObject *extents = create != NULL ? abpy_shape_tuple(ndim, shape) : NULL;
   PyObject *array = NULL;
   if (extents != NULL) {
     array =
@@ -128,7 +122,7 @@ PyObject *cle_new_array(const cle_device *device, int32_t ndim, const int64_t *s
 static PyObject *numpy_over(const DLTensor *tensor, uint64_t bytes) {
   char *data = (char *)tensor->data + tensor->byte_offset;
   PyObject *memory = PyMemoryView_FromMemory(data, (Py_ssize_t)bytes, PyBUF_READ);
-  PyObject *extents = memory != NULL ? shape_tuple(tensor->ndim, tensor->shape) : NULL;
+  PyObject *extents = memory != NULL ? abpy_shape_tuple(tensor->ndim, tensor->shape) : NULL;
   PyObject *value = NULL;
   if (extents != NULL) {
     value = PyObject_CallMethod(cle.numpy, "ndarray", "OOO", extents, cle_dtype_object(tensor->dtype), memory);
@@ -138,12 +132,15 @@ static PyObject *numpy_over(const DLTensor *tensor, uint64_t bytes) {
   return value;
 }
 
-/// array.set(value), complete: the memory below `value` is not read afterwards.
+/// array.set(value), complete: the memory below `value` is not read afterwards, also if one of the calls was
+/// interrupted.
 static ab_status write_array(const ab_call *call, cle_device *device, PyObject *array, PyObject *value) {
   PyObject *done = PyObject_CallMethod(array, "set", "O", value);
-  if (done == NULL) return cle_failed(call, "pyclesperanto's Array.set");
-  Py_DECREF(done);
-  return cle_device_wait(call, device);
+  ab_status status = done != NULL ? AB_OK : cle_failed(call, "pyclesperanto's Array.set");
+  Py_XDECREF(done);
+  if (status == AB_OK) status = cle_device_wait(call, device);
+  if (status == AB_CANCELLED) cle_device_wait_on(device);
+  return status;
 }
 
 ab_status cle_from_host(const ab_call *call, const DLTensor *tensor, DLDevice device, void **array) {
@@ -151,9 +148,8 @@ ab_status cle_from_host(const ab_call *call, const DLTensor *tensor, DLDevice de
   if (status != AB_OK) return status;
   if (call->flags & AB_CALL_NEVER_COPY) return ab_fail(call, AB_WOULD_COPY, "from_host copies");
   cle_device *found = cle_device_find(call, device);
-  if (found == NULL) return AB_NO_DEVICE;
-  uint64_t bytes = tensor->dtype.bits / 8;
-  for (int32_t axis = 0; axis < tensor->ndim; axis++) bytes *= (uint64_t)tensor->shape[axis];
+  if (found == NULL) return call->error->status;
+  const uint64_t bytes = abpy_tensor_bytes(tensor);
   PyObject *made = cle_new_array(found, tensor->ndim, tensor->shape, tensor->dtype);
   if (made == NULL) return cle_failed(call, "pyclesperanto's create");
   PyObject *value = numpy_over(tensor, bytes);

@@ -12,7 +12,7 @@ ab_status cle_clear_cache(const ab_call *call, DLDevice device, uint32_t flags, 
 
 ab_status cle_memory_info(const ab_call *call, DLDevice device, ab_memory_info *info) {
   cle_device *found = cle_device_find(call, device);
-  if (found == NULL) return AB_NO_DEVICE;
+  if (found == NULL) return call->error->status;
   const ab_status status = cle_device_wake(call, found);
   if (status != AB_OK) return status;
   const uint64_t size = found->facts.memory_bytes;

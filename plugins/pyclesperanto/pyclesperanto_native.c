@@ -46,7 +46,7 @@ void cle_native_find(PyObject *module) {
   PyObject *file = abpy_attribute(module, "__file__");
   PyObject *path = file != NULL && PyUnicode_Check(file) ? PyUnicode_EncodeFSDefault(file) : NULL;
   if (path != NULL) find_all(PyBytes_AsString(path));
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(path);
   Py_XDECREF(file);
 }

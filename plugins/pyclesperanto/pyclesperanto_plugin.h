@@ -83,14 +83,17 @@ typedef struct cle_device {
   cle_native_facts facts;
 } cle_device;
 
-/// The record of pyclesperanto's object `object`. NULL with the reason in call->error.
+/// The record of pyclesperanto's object `object`. NULL: the reason is in call->error, its status is to be returned.
 cle_device *cle_device_of(const ab_call *call, PyObject *object);
-/// The record with this number among the devices of the flavour in use. NULL: AB_NO_DEVICE in call->error.
+/// The record with this number among the devices of the flavour in use. NULL: the reason is in call->error, its status
+/// is to be returned.
 cle_device *cle_device_find(const ab_call *call, DLDevice device);
 /// Makes the fields of a waking device known. Allocates one element there.
 ab_status cle_device_wake(const ab_call *call, cle_device *device);
 /// Waits for pyclesperanto's queue on `device`.
 ab_status cle_device_wait(const ab_call *call, cle_device *device);
+/// The same after AB_CANCELLED, for memory that must not be given back earlier. Leaves no exception.
+void cle_device_wait_on(const cle_device *device);
 
 /* ------------------------------------------------------------------ slots */
 

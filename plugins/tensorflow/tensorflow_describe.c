@@ -14,7 +14,7 @@ static int32_t read_shape(PyObject *sizes, int64_t *shape) {
   }
   return (int32_t)count;
 failed:
-  PyErr_Clear();
+  abpy_clear();
   return -1;
 }
 
@@ -101,7 +101,7 @@ static ab_status describe_eager(const ab_call *call, PyObject *tensor, ab_array_
 static long variable_number(PyObject *variable) {
   PyObject *number = abpy_attribute(variable, "dtype.as_datatype_enum");
   const long value = number != NULL ? PyLong_AsLong(number) : -1;
-  if (value == -1) PyErr_Clear();
+  if (value == -1) abpy_clear();
   Py_XDECREF(number);
   return value;
 }
@@ -110,7 +110,7 @@ static int32_t variable_shape(PyObject *variable, int64_t *shape) {
   PyObject *tensor_shape = PyObject_GetAttrString(variable, "shape");
   PyObject *sizes = tensor_shape != NULL ? PyObject_CallMethod(tensor_shape, "as_list", NULL) : NULL;
   const int32_t ndim = read_shape(sizes, shape);
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(sizes);
   Py_XDECREF(tensor_shape);
   return ndim;

@@ -83,7 +83,7 @@ const DLDataType *ab_tf_dtypes(uint32_t *count) {
 long ab_tf_eager_number(PyObject *tensor) {
   PyObject *number = abpy_call_one(ab_tf.datatype_enum, tensor);
   const long value = number != NULL ? PyLong_AsLong(number) : -1;
-  if (value == -1) PyErr_Clear();
+  if (value == -1) abpy_clear();
   Py_XDECREF(number);
   return value;
 }

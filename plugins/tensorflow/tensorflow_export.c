@@ -52,7 +52,7 @@ ab_status ab_tf_to_dlpack(const ab_call *call, void *array, DLManagedTensorVersi
     return ab_fail(call, AB_UNSUPPORTED, "TensorFlow shares float8 only on the CPU");
   }
   if (dtype.way == TF_WAY_NUMPY && PyObject_Length(array) < 0) {  // only 0-d tensors have no length
-    PyErr_Clear();
+    abpy_clear();
     return ab_fail(call, AB_UNSUPPORTED, "TensorFlow shares float8 only from one dimension on");
   }
   return ab_tf_share(call, array, dtype, tensor);

@@ -11,34 +11,30 @@ tf_framework ab_tf;
 
 /* ------------------------------------------------------------------ before and at the import */
 
-ab_status ab_tf_probe(const ab_call *call, ab_framework_info *info) {
-  return abpy_probe(call, info, "tensorflow", "tensorflow tensorflow-cpu tensorflow-intel tf-nightly");
+/// Before the eager context is initialized no device is in use. Without a look at it: not idle.
+static int is_idle(void) {
+  PyObject *module = abpy_imported("tensorflow.python.eager.context");
+  PyObject *context = module != NULL ? abpy_attribute(module, "_context") : NULL;
+  PyObject *handle = context != NULL && context != Py_None ? abpy_attribute(context, "_context_handle") : NULL;
+  const int idle = context == Py_None || handle == Py_None;
+  Py_XDECREF(handle);
+  Py_XDECREF(context);
+  return idle;
 }
 
-/// TensorFlow's copy of LLVM has global symbols, and an OpenCL vendor library that is opened after it is bound to them
-/// and crashes (PoCL 3.1 with TensorFlow 2.21). So such libraries are opened first, with their own symbols.
-static void prepare_opencl(void) {
-  const ab_services *services = ab_tf.services;
-  const ab_device_ops *ops = services->device_ops(services->core, kDLOpenCL);
-  if (ops == NULL || !AB_HAS_FIELD(ops, ab_device_ops, prepare) || ops->prepare == NULL) return;
-  ab_report report = {.struct_size = (uint32_t)sizeof report};
-  ab_error error;
-  ab_error_init(&error);
-  const ab_call call = {.struct_size = (uint32_t)sizeof call,
-                        .flags = AB_CALL_NO_TEXT,
-                        .self = ops->self,
-                        .report = &report,
-                        .error = &error};
-  void *token = services->blocking_begin(services->core);
-  ops->prepare(&call);  // without OpenCL on the machine it fails, and nothing is lost
-  services->blocking_end(services->core, token);
-  ab_error_clear(&error);
+ab_status ab_tf_probe(const ab_call *call, ab_framework_info *info) {
+  const ab_status status =
+      abpy_probe(call, info, "tensorflow", "tensorflow tensorflow-cpu tensorflow-intel tf-nightly");
+  if (status == AB_OK && (info->flags & AB_FRAMEWORK_IMPORTED) && is_idle()) info->flags |= AB_FRAMEWORK_IDLE;
+  return status;
 }
 
 static PyObject *import_tensorflow(const ab_call *call) {
   if (abpy_imported("tensorflow") == NULL) {
     abpy_default_environment("TF_FORCE_GPU_ALLOW_GROWTH", "true");
-    prepare_opencl();
+    // TensorFlow's copy of LLVM has global symbols, and an OpenCL vendor library that is opened after it is bound to
+    // them and crashes (PoCL 3.1 with TensorFlow 2.21). So such libraries are opened first, with their own symbols.
+    abpy_prepare_device(ab_tf.services, kDLOpenCL);
   }
   return abpy_import(call, "tensorflow", "tensorflow");
 }
@@ -50,7 +46,7 @@ static ab_status find_parts(const ab_call *call, PyObject *tensorflow, tf_framew
   found->tensorflow = tensorflow;
   found->eager_type = abpy_type("tensorflow.python.framework.ops", "EagerTensor");
   found->context_module = PyImport_ImportModule("tensorflow.python.eager.context");
-  PyErr_Clear();
+  abpy_clear();
   found->backing_device = interned("backing_device");
   found->context_name = interned("_context");
   found->handle_name = interned("_context_handle");
@@ -60,7 +56,9 @@ static ab_status find_parts(const ab_call *call, PyObject *tensorflow, tf_framew
   }
   found->give_capsule = abpy_attribute(tensorflow, "experimental.dlpack.to_dlpack");
   found->take_capsule = abpy_attribute(tensorflow, "experimental.dlpack.from_dlpack");
-  PyErr_Clear();
+  abpy_clear();
+  const ab_status status = abpy_stopped(call);
+  if (status != AB_OK) return status;
   if (found->datatype_enum == NULL || found->shape_tuple == NULL || found->give_capsule == NULL ||
       found->take_capsule == NULL || found->backing_device == NULL || found->context_name == NULL ||
       found->handle_name == NULL) {
@@ -134,7 +132,7 @@ static int crosses_well(const ab_call *call) {
   const ab_status status = ab_tf_from_dlpack(call, tensor, source.device, &consumed, &array);
   if (status == AB_OK && ab_tf_is_eager(array)) capsule = ab_tf_give(array);
   const int well = capsule != NULL && PyCapsule_IsValid(capsule, "dltensor");
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(capsule);
   Py_XDECREF((PyObject *)array);
   if (status != AB_OK && !consumed) tensor->deleter(tensor);
@@ -145,7 +143,7 @@ static int crosses_well(const ab_call *call) {
 static void try_private_calls(const ab_call *call) {
   const tf_framework before = ab_tf;
   PyObject *module = PyImport_ImportModule("tensorflow.python.pywrap_tfe");
-  PyErr_Clear();
+  abpy_clear();
   PyObject *give = module != NULL ? abpy_attribute(module, "TFE_ToDlpackCapsule") : NULL;
   PyObject *take = module != NULL ? abpy_attribute(module, "TFE_FromDlpackCapsule") : NULL;
   Py_XDECREF(module);
@@ -186,7 +184,7 @@ static ab_status initialize_context(void) {
     const int length = end != NULL ? (int)(end - text) : (int)strlen(text);
     snprintf(ab_tf.address, sizeof ab_tf.address, "%.*s", length, text);
   }
-  if (done != NULL) PyErr_Clear();
+  if (done != NULL) abpy_clear();
   Py_XDECREF(address);
   Py_XDECREF(done);
   Py_XDECREF(context);
@@ -210,10 +208,16 @@ ab_status ab_tf_connect(const ab_call *call) {
   if (initialize_context() != AB_OK || count_gpus() != AB_OK) {
     return abpy_error(call, AB_FRAMEWORK, "TensorFlow's devices cannot be initialized");
   }
+  ab_status status = abpy_stopped(call);
+  if (status != AB_OK) return status;
   if (ab_tf.connected) return AB_OK;  // by another thread, while the calls above had let go of the lock
   ab_tf.connected = 1;
-  if (!ab_tf.public_only) try_private_calls(call);
-  return AB_OK;
+  if (ab_tf.public_only) return AB_OK;
+  try_private_calls(call);
+  if (ab_tf.private_calls) return AB_OK;
+  status = abpy_stopped(call);
+  if (status != AB_OK) ab_tf.connected = 0;  // the next call tries them again
+  return status;
 }
 
 ab_status ab_tf_need_eager(const ab_call *call, PyObject *result, const char *what, PyObject **tensor) {

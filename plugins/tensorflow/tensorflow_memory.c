@@ -65,12 +65,12 @@ ab_status ab_tf_is_oom(void *self, const ab_failure *failure) {
   // ResourceExhaustedError is also raised for quotas and message sizes: the text decides. It may begin with
   // "{{function_node …}} ".
   static const abpy_signature signatures[] = {
-      {errors, exhausted, "OOM when allocating tensor", 1, AB_OOM},
-      {errors, exhausted, "failed to allocate memory", 1, AB_OOM},
-      {errors, exhausted, "Out of memory while trying to allocate", 1, AB_OOM},
-      {errors, internal, "CUDA_ERROR_OUT_OF_MEMORY", 1, AB_OOM},
+      {errors, exhausted, NULL, "OOM when allocating tensor", AB_OOM},
+      {errors, exhausted, NULL, "failed to allocate memory", AB_OOM},
+      {errors, exhausted, NULL, "Out of memory while trying to allocate", AB_OOM},
+      {errors, internal, NULL, "CUDA_ERROR_OUT_OF_MEMORY", AB_OOM},
       // what a failed copy to a full GPU says
-      {errors, internal, "Dst tensor is not initialized", 1, AB_OOM},
+      {errors, internal, NULL, "Dst tensor is not initialized", AB_OOM},
   };
   return abpy_match_failure(failure, signatures, sizeof signatures / sizeof signatures[0]);
 }
@@ -85,7 +85,7 @@ ab_status ab_tf_clear_cache(const ab_call *call, DLDevice device, uint32_t flags
 static uint64_t number_in(PyObject *info, const char *key) {
   PyObject *number = PyMapping_GetItemString(info, key);
   const long long value = number != NULL ? PyLong_AsLongLong(number) : -1;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(number);
   return value >= 0 ? (uint64_t)value : UINT64_MAX;
 }

@@ -19,7 +19,7 @@ static PyObject *device_name(PyObject *array) {
   // `backing_device` is where the memory is; `device` is where the tensor was computed. Variables have only the latter.
   PyObject *name = PyObject_GetAttr(array, ab_tf.backing_device);
   if (name != NULL) return name;
-  PyErr_Clear();
+  abpy_clear();
   return PyObject_GetAttrString(array, "device");
 }
 
@@ -28,7 +28,7 @@ tf_place ab_tf_place(PyObject *array) {
   PyObject *name = device_name(array);
   const char *text = name != NULL && PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
   if (text != NULL) place = place_of_name(text);
-  if (text == NULL) PyErr_Clear();
+  if (text == NULL) abpy_clear();
   Py_XDECREF(name);
   return place;
 }

@@ -6,11 +6,11 @@ DLDeviceType torch_accelerator(const torch_framework *torch) { return torch->wea
 
 /// torch.cuda.name() as a number; `otherwise` if it cannot be told.
 static int64_t ask_number(const torch_framework *torch, const char *name, int64_t otherwise) {
-  PyObject *value = torch_method(torch->cuda, name);
+  PyObject *value = abpy_method(torch->cuda, name);
   const int64_t number = value != NULL ? PyLong_AsLongLong(value) : -1;
   Py_XDECREF(value);
   if (!PyErr_Occurred()) return number;
-  PyErr_Clear();
+  abpy_clear();
   return otherwise;
 }
 
@@ -18,10 +18,13 @@ int torch_cuda_awake(const torch_framework *torch) { return ask_number(torch, "i
 
 ab_status torch_cuda_wake(torch_framework *torch, const ab_call *call, DLDevice device) {
   if (device.device_type != torch_accelerator(torch) || device.device_id < 0 ||
-      device.device_id >= ask_number(torch, "device_count", 0))
+      device.device_id >= ask_number(torch, "device_count", 0)) {
+    const ab_status status = abpy_stopped(call);
+    if (status != AB_OK) return status;
     return ab_fail(call, AB_NO_DEVICE, "torch has no device %d:%d", (int)device.device_type, (int)device.device_id);
+  }
   if (torch_cuda_awake(torch)) return AB_OK;
-  PyObject *done = torch_method(torch->cuda, "init");
+  PyObject *done = abpy_method(torch->cuda, "init");
   if (done == NULL) return torch_failed(call, "torch.cuda.init");
   Py_DECREF(done);
   return AB_OK;
@@ -40,9 +43,9 @@ PyObject *torch_device_object(const torch_framework *torch, DLDevice device) {
 
 static PyObject *properties_of(const torch_framework *torch, int32_t device_id) {
   PyObject *index = PyLong_FromLong(device_id);
-  PyObject *properties = index != NULL ? torch_method(torch->cuda, "get_device_properties", index) : NULL;
+  PyObject *properties = index != NULL ? abpy_method(torch->cuda, "get_device_properties", index) : NULL;
   Py_XDECREF(index);
-  PyErr_Clear();
+  abpy_clear();
   return properties;
 }
 
@@ -50,7 +53,7 @@ static void copy_uuid(PyObject *properties, uint8_t uuid[16]) {
   PyObject *numbers = properties != NULL ? abpy_attribute(properties, "uuid.bytes") : NULL;
   PyObject *bytes = numbers != NULL ? PyBytes_FromObject(numbers) : NULL;
   if (bytes != NULL && PyBytes_Size(bytes) == 16) memcpy(uuid, PyBytes_AsString(bytes), 16);
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(bytes);
   Py_XDECREF(numbers);
 }
@@ -80,7 +83,7 @@ void torch_cuda_uuid(const torch_framework *torch, int32_t device_id, uint8_t uu
 /// Where torch puts new arrays now: torch.get_default_device(), the host in releases without it.
 static DLDevice default_device(const torch_framework *torch) {
   DLDevice device = {kDLCPU, 0};
-  PyObject *object = torch_method(torch->module, "get_default_device");
+  PyObject *object = abpy_method(torch->module, "get_default_device");
   PyObject *type = object != NULL ? abpy_attribute(object, "type") : NULL;
   PyObject *index = object != NULL ? abpy_attribute(object, "index") : NULL;
   const char *text = type != NULL ? PyUnicode_AsUTF8AndSize(type, NULL) : NULL;
@@ -88,7 +91,7 @@ static DLDevice default_device(const torch_framework *torch) {
     device.device_type = torch_accelerator(torch);
     if (index != NULL && PyLong_Check(index)) device.device_id = (int32_t)PyLong_AsLong(index);
   }
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(index);
   Py_XDECREF(type);
   Py_XDECREF(object);
@@ -111,7 +114,7 @@ static int show_cuda(const torch_framework *torch, ab_device_visitor visit, void
   const char *text = name != NULL ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
   if (text != NULL) info.name = text;
   if (memory != NULL) info.memory_bytes = PyLong_AsUnsignedLongLong(memory);
-  PyErr_Clear();
+  abpy_clear();
   torch_cuda_uuid(torch, id, info.uuid);
   const int stop = visit(context, &info);
   Py_XDECREF(memory);

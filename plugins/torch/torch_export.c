@@ -59,7 +59,7 @@ ab_status torch_to_dlpack(const ab_call *call, void *array, DLManagedTensorVersi
 
 /// Replaces the reference `*tensor` by tensor.NAME().
 static ab_status replace(const ab_call *call, PyObject **tensor, const char *name) {
-  PyObject *next = torch_method(*tensor, name);
+  PyObject *next = abpy_method(*tensor, name);
   if (next == NULL) return torch_failed(call, name);
   Py_DECREF(*tensor);
   *tensor = next;
@@ -71,7 +71,7 @@ static ab_status bring(const torch_framework *torch, const ab_call *call, const 
   (void)torch;
   PyObject *tensor = sight->plain;
   Py_INCREF(tensor);
-  const uint64_t bytes = torch_sight_bytes(sight);
+  const uint64_t bytes = abpy_tensor_bytes(&sight->tensor);
   const uint32_t info = sight->info;
   ab_status status = replace(call, &tensor, "detach");
   if (status == AB_OK && sight->tensor.device.device_type != kDLCPU) {

@@ -56,7 +56,7 @@ static void fill_table(torch_framework *torch) {
   torch->name_requires_grad = PyUnicode_InternFromString("requires_grad");
   torch->wears_hip = is_hip(module);
   torch->exchange = find_exchange(torch->tensor);
-  PyErr_Clear();
+  abpy_clear();
 }
 
 static int table_complete(const torch_framework *torch) {
@@ -77,52 +77,36 @@ ab_status torch_bring_up(torch_framework *torch, const ab_call *call) {
   if (!torch_find_types(torch) || torch->parameter == NULL)
     return ab_fail(call, AB_UNAVAILABLE, "the module named torch has no Tensor and nn.Parameter");
   fill_table(torch);
+  torch_dtype_bring_up(module);
+  const ab_status status = abpy_stopped(call);
+  if (status != AB_OK) return status;
   if (!table_complete(torch)) {
     ab_fail(call, AB_UNAVAILABLE, "this torch is too old: it lacks is_neg, as_subclass or untyped_storage");
     ab_error_hint(call->error, "pip install 'torch>=2.0'");
     return AB_UNAVAILABLE;
   }
-  torch_dtype_bring_up(module);
   torch->started = 1;
   return AB_OK;
-}
-
-/* ------------------------------------------------------------------ calls */
-
-PyObject *torch_method_(PyObject *object, const char *name, ...) {
-  enum { MOST = 4 };
-  PyObject *arguments[MOST] = {NULL};
-  va_list list;
-  va_start(list, name);
-  for (int i = 0; i < MOST; i++) {
-    arguments[i] = va_arg(list, PyObject *);
-    if (arguments[i] == NULL) break;
-  }
-  va_end(list);
-  PyObject *key = PyUnicode_InternFromString(name);
-  if (key == NULL) return NULL;
-  PyObject *result = PyObject_CallMethodObjArgs(object, key, arguments[0], arguments[1], arguments[2], NULL);
-  Py_DECREF(key);
-  return result;
 }
 
 /* ------------------------------------------------------------------ errors */
 
 static const abpy_signature out_of_memory[] = {
-    {"torch", "OutOfMemoryError", NULL, 0, AB_OOM},
-    {"torch.cuda", "OutOfMemoryError", NULL, 0, AB_OOM},  // its home before torch 2.5
-    {"torch", "AcceleratorError", "CUDA error: out of memory", 0, AB_OOM},
-    {"torch", "AcceleratorError", "HIP error: out of memory", 0, AB_OOM},
-    {"builtins", "RuntimeError", "CUDA error: out of memory", 0, AB_OOM},
-    {"builtins", "RuntimeError", "HIP error: out of memory", 0, AB_OOM},
-    {"builtins", "RuntimeError", "CUDA out of memory. ", 0, AB_OOM},
-    {"builtins", "RuntimeError", "MPS backend out of memory", 0, AB_OOM},
-    {"builtins", "RuntimeError", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED", 0, AB_OOM},
-    {"builtins", "RuntimeError", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", 0, AB_OOM},
-    {"builtins", "RuntimeError", "cuFFT error: CUFFT_ALLOC_FAILED", 0, AB_OOM},
-    {"builtins", "RuntimeError", "cusolver error: CUSOLVER_STATUS_ALLOC_FAILED", 0, AB_OOM},
-    // The line begins with "[enforce fail at alloc_cpu.cpp:NNN]", where NNN is any number.
-    {"builtins", "RuntimeError", "DefaultCPUAllocator: can't allocate memory", 1, AB_OOM},
+    {"torch", "OutOfMemoryError", NULL, NULL, AB_OOM},
+    {"torch.cuda", "OutOfMemoryError", NULL, NULL, AB_OOM},  // its home before torch 2.5
+    {"torch", "AcceleratorError", "CUDA error: out of memory", NULL, AB_OOM},
+    {"torch", "AcceleratorError", "HIP error: out of memory", NULL, AB_OOM},
+    {"builtins", "RuntimeError", "CUDA error: out of memory", NULL, AB_OOM},
+    {"builtins", "RuntimeError", "HIP error: out of memory", NULL, AB_OOM},
+    {"builtins", "RuntimeError", "CUDA out of memory. ", NULL, AB_OOM},
+    {"builtins", "RuntimeError", "MPS backend out of memory", NULL, AB_OOM},
+    {"builtins", "RuntimeError", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED", NULL, AB_OOM},
+    {"builtins", "RuntimeError", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", NULL, AB_OOM},
+    {"builtins", "RuntimeError", "cuFFT error: CUFFT_ALLOC_FAILED", NULL, AB_OOM},
+    {"builtins", "RuntimeError", "cusolver error: CUSOLVER_STATUS_ALLOC_FAILED", NULL, AB_OOM},
+    // "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to …"
+    {"builtins", "RuntimeError", "[enforce fail at ", "DefaultCPUAllocator: can't allocate memory", AB_OOM},
+    {"builtins", "RuntimeError", "[enforce fail at ", "DefaultCPUAllocator: not enough memory", AB_OOM},
 };
 
 ab_status torch_is_oom(void *self, const ab_failure *failure) {
@@ -131,11 +115,5 @@ ab_status torch_is_oom(void *self, const ab_failure *failure) {
 }
 
 ab_status torch_failed(const ab_call *call, const char *what) {
-  const ab_status status = abpy_error(call, AB_FRAMEWORK, what);
-  if (status != AB_FRAMEWORK) return status;
-  const ab_status verdict = torch_is_oom(call->self, &call->error->failure);
-  if (verdict == AB_OK) return status;
-  call->error->status = verdict;
-  call->error->failure.status = verdict;
-  return verdict;
+  return abpy_error_matched(call, AB_FRAMEWORK, what, out_of_memory, sizeof out_of_memory / sizeof out_of_memory[0]);
 }

@@ -109,7 +109,7 @@ static PyObject *import_by_capsule(torch_framework *torch, const ab_call *call, 
   abpy_loan loan;
   // Every torch takes capsules without a version, not every one the others.
   if (abpy_loan_begin(torch->services, call, now->tensor, 0, &loan) != AB_OK) return NULL;
-  PyObject *result = torch_method(torch->module, "from_dlpack", loan.capsule);
+  PyObject *result = abpy_method(torch->module, "from_dlpack", loan.capsule);
   // Where torch has deleted the tensor although it failed, the capsule still says that it has not.
   if (now->ran && PyCapsule_IsValid(loan.capsule, "dltensor")) PyCapsule_SetName(loan.capsule, "used_dltensor");
   abpy_loan_end(&loan, consumed);
@@ -210,9 +210,7 @@ ab_status torch_from_host(const ab_call *call, const DLTensor *tensor, DLDevice 
   Py_DECREF((PyObject *)borrowed);
   if (result == NULL) return torch_failed(call, "torch.Tensor.to");
   call->report->flags |= AB_REPORT_COPIED;
-  uint64_t bytes = (uint64_t)(tensor->dtype.bits + 7) / 8;
-  for (int32_t axis = 0; axis < tensor->ndim; axis++) bytes *= (uint64_t)tensor->shape[axis];
-  call->report->bytes_copied += bytes;
+  call->report->bytes_copied += abpy_tensor_bytes(tensor);
   *array = result;
   return AB_OK;
 }
@@ -222,28 +220,16 @@ ab_status torch_from_host(const ab_call *call, const DLTensor *tensor, DLDevice 
 ab_status torch_cast(const ab_call *call, void *array, DLDataType dtype, void **result) {
   PyObject *object = torch_dtype_object(dtype);
   if (object == NULL) return ab_fail(call, AB_UNSUPPORTED, "torch has no such dtype");
-  PyObject *made = torch_method((PyObject *)array, "to", object);
+  PyObject *made = abpy_method((PyObject *)array, "to", object);
   if (made == NULL) return torch_failed(call, "torch.Tensor.to");
   call->report->flags |= AB_REPORT_CAST;
   *result = made;
   return AB_OK;
 }
 
-static PyObject *shape_tuple(const DLTensor *like) {
-  PyObject *tuple = PyTuple_New(like->ndim);
-  for (int32_t axis = 0; tuple != NULL && axis < like->ndim; axis++) {
-    PyObject *extent = PyLong_FromLongLong(like->shape[axis]);
-    if (extent == NULL || PyTuple_SetItem(tuple, axis, extent) != 0) {
-      Py_DECREF(tuple);
-      return NULL;
-    }
-  }
-  return tuple;
-}
-
 static PyObject *make_empty(const torch_framework *torch, const DLTensor *like, DLDevice device) {
   PyObject *function = PyObject_GetAttrString(torch->module, "empty");
-  PyObject *shape = function != NULL ? shape_tuple(like) : NULL;
+  PyObject *shape = function != NULL ? abpy_shape_tuple(like->ndim, like->shape) : NULL;
   PyObject *arguments = shape != NULL ? PyTuple_Pack(1, shape) : NULL;
   PyObject *where = arguments != NULL ? torch_device_object(torch, device) : NULL;
   PyObject *result =

@@ -20,7 +20,7 @@ static PyObject *strip_subclass(const torch_framework *torch, PyObject *array) {
   PyObject *guard = NULL;
   if (torch->raw_functions != NULL) {
     guard = PyObject_CallObject(torch->raw_functions, NULL);
-    PyObject *entered = guard != NULL ? torch_method(guard, "__enter__") : NULL;
+    PyObject *entered = guard != NULL ? abpy_method(guard, "__enter__") : NULL;
     Py_XDECREF(entered);
     if (entered == NULL) {
       Py_XDECREF(guard);
@@ -31,8 +31,8 @@ static PyObject *strip_subclass(const torch_framework *torch, PyObject *array) {
   if (guard != NULL) {
     PyObject *type = NULL, *value = NULL, *traceback = NULL;
     PyErr_Fetch(&type, &value, &traceback);
-    PyObject *left = torch_method(guard, "__exit__", Py_None, Py_None, Py_None);
-    if (left == NULL) PyErr_Clear();
+    PyObject *left = abpy_method(guard, "__exit__", Py_None, Py_None, Py_None);
+    if (left == NULL) abpy_clear();
     Py_XDECREF(left);
     Py_DECREF(guard);
     PyErr_Restore(type, value, traceback);
@@ -51,7 +51,7 @@ static int has_own_dispatch(const torch_framework *torch, PyTypeObject *type) {
 static void name_subclass(const ab_call *call, PyTypeObject *type) {
   PyObject *name = PyType_GetQualName(type);
   const char *text = name != NULL ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
-  if (text == NULL) PyErr_Clear();
+  if (text == NULL) abpy_clear();
   ab_fail(call, AB_OK, "%.100s is a tensor subclass with its own __torch_dispatch__: its values may lie elsewhere",
           text != NULL ? text : "this");
   Py_XDECREF(name);
@@ -63,7 +63,7 @@ static ab_status look_at_subclass(const torch_framework *torch, const ab_call *c
     sight->why_not = "an uninitialised parameter has no shape yet";
     return AB_OK;
   }
-  PyErr_Clear();
+  abpy_clear();
   if (has_own_dispatch(torch, Py_TYPE(array))) {
     sight->why_not = "a tensor subclass with its own __torch_dispatch__: its values may lie elsewhere";
     name_subclass(call, Py_TYPE(array));
@@ -84,7 +84,7 @@ static int is_true(PyObject *object, const char *name) {
     value = result;
   }
   const int truth = value != NULL && PyObject_IsTrue(value) == 1;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(value);
   return truth;
 }
@@ -93,14 +93,14 @@ static int is_wrapped(const torch_framework *torch, PyObject *tensor) {
   if (torch->is_functorch == NULL) return 0;
   PyObject *answer = PyObject_CallFunctionObjArgs(torch->is_functorch, tensor, NULL);
   const int wrapped = answer != NULL && PyObject_IsTrue(answer) == 1;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(answer);
   return wrapped;
 }
 
 static int has_foreign_dtype(const torch_framework *torch, PyObject *tensor) {
   PyObject *dtype = PyObject_GetAttr(tensor, torch->name_dtype);
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(dtype);
   return torch_dtype_of(dtype).bits == 0;
 }
@@ -131,7 +131,7 @@ static const char *explain(const torch_framework *torch, PyObject *tensor) {
 /* ------------------------------------------------------------------ the elements, by public attributes */
 
 static int fill_extents(PyObject *tensor, const char *name, int called, int64_t *values, int32_t *count) {
-  PyObject *tuple = called ? torch_method(tensor, name) : PyObject_GetAttrString(tensor, name);
+  PyObject *tuple = called ? abpy_method(tensor, name) : PyObject_GetAttrString(tensor, name);
   if (tuple == NULL) return -1;
   const Py_ssize_t size = PyTuple_Size(tuple);
   *count = (int32_t)size;
@@ -167,7 +167,7 @@ static int look_public(const torch_framework *torch, PyObject *tensor, torch_sig
   if (fill_extents(tensor, "shape", 0, to->shape, &to->ndim) != 0) return -1;
   if (fill_extents(tensor, "stride", 1, to->strides, &strides) != 0) return -1;
   if (fill_device(torch, tensor, &to->device) != 0) return -1;
-  PyObject *address = torch_method(tensor, "data_ptr");
+  PyObject *address = abpy_method(tensor, "data_ptr");
   to->data = address != NULL ? PyLong_AsVoidPtr(address) : NULL;
   Py_XDECREF(address);
   PyObject *dtype = address != NULL ? PyObject_GetAttr(tensor, torch->name_dtype) : NULL;
@@ -227,7 +227,7 @@ static int is_truly_byte(const torch_framework *torch, const torch_sight *sight)
   const DLDataType dtype = sight->tensor.dtype;
   if (dtype.bits != 8 || dtype.code > kDLUInt) return 1;
   PyObject *object = PyObject_GetAttr(sight->plain, torch->name_dtype);
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(object);
   return object == torch_dtype_object(dtype);
 }
@@ -280,12 +280,6 @@ ab_status torch_look(torch_framework *torch, const ab_call *call, PyObject *arra
   ab_error_clear(call->error);
   sight->why_not = explain(torch, sight->plain);
   return AB_OK;
-}
-
-uint64_t torch_sight_bytes(const torch_sight *sight) {
-  uint64_t bytes = (uint64_t)(sight->tensor.dtype.bits + 7) / 8;
-  for (int32_t axis = 0; axis < sight->tensor.ndim; axis++) bytes *= (uint64_t)sight->tensor.shape[axis];
-  return bytes;
 }
 
 const char *torch_unshareable(const torch_framework *torch, const torch_sight *sight) {

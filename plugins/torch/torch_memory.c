@@ -5,19 +5,19 @@
 /// torch.cuda.name(device_id) as bytes; UINT64_MAX if it cannot be told.
 static uint64_t ask_bytes(const torch_framework *torch, const char *name, int32_t device_id) {
   PyObject *index = PyLong_FromLong(device_id);
-  PyObject *value = index != NULL ? torch_method(torch->cuda, name, index) : NULL;
+  PyObject *value = index != NULL ? abpy_method(torch->cuda, name, index) : NULL;
   const uint64_t bytes = value != NULL ? PyLong_AsUnsignedLongLong(value) : UINT64_MAX;
   Py_XDECREF(value);
   Py_XDECREF(index);
-  PyErr_Clear();
+  abpy_clear();
   return bytes;
 }
 
 static int32_t device_count(const torch_framework *torch) {
-  PyObject *value = torch_method(torch->cuda, "device_count");
+  PyObject *value = abpy_method(torch->cuda, "device_count");
   const long count = value != NULL ? PyLong_AsLong(value) : 0;
   Py_XDECREF(value);
-  PyErr_Clear();
+  abpy_clear();
   return count > 0 ? (int32_t)count : 0;
 }
 
@@ -38,7 +38,7 @@ static uint64_t reserved(const torch_framework *torch, DLDevice device) {
 static void call_quietly(const torch_framework *torch, const char *dotted) {
   PyObject *function = abpy_attribute(torch->module, dotted);
   PyObject *done = function != NULL ? PyObject_CallObject(function, NULL) : NULL;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(done);
   Py_XDECREF(function);
 }
@@ -47,8 +47,8 @@ static void clear_plans(const torch_framework *torch, int32_t device_id) {
   PyObject *caches = abpy_attribute(torch->module, "backends.cuda.cufft_plan_cache");
   PyObject *index = PyLong_FromLong(device_id);
   PyObject *cache = caches != NULL && index != NULL ? PyObject_GetItem(caches, index) : NULL;
-  PyObject *done = cache != NULL ? torch_method(cache, "clear") : NULL;
-  PyErr_Clear();
+  PyObject *done = cache != NULL ? abpy_method(cache, "clear") : NULL;
+  abpy_clear();
   Py_XDECREF(done);
   Py_XDECREF(cache);
   Py_XDECREF(index);
@@ -80,7 +80,7 @@ ab_status torch_clear_cache(const ab_call *call, DLDevice device, uint32_t flags
   }
   const uint64_t before = reserved(torch, device);
   if (flags & AB_CLEAR_PLANS) clear_all_plans(torch, device);
-  PyObject *done = torch_method(torch->cuda, "empty_cache");
+  PyObject *done = abpy_method(torch->cuda, "empty_cache");
   if (done == NULL) return torch_failed(call, "torch.cuda.empty_cache");
   Py_DECREF(done);
   if (flags & AB_CLEAR_PINNED) clear_pinned(torch);
@@ -94,14 +94,14 @@ ab_status torch_clear_cache(const ab_call *call, DLDevice device, uint32_t flags
 /// The fraction of the device's memory that torch may take, as bytes.
 static uint64_t limit_of(const torch_framework *torch, int32_t device_id) {
   PyObject *index = PyLong_FromLong(device_id);
-  PyObject *properties = index != NULL ? torch_method(torch->cuda, "get_device_properties", index) : NULL;
+  PyObject *properties = index != NULL ? abpy_method(torch->cuda, "get_device_properties", index) : NULL;
   PyObject *total = properties != NULL ? abpy_attribute(properties, "total_memory") : NULL;
-  PyErr_Clear();
-  PyObject *fraction = total != NULL ? torch_method(torch->cuda, "get_per_process_memory_fraction", index) : NULL;
-  PyErr_Clear();
+  abpy_clear();
+  PyObject *fraction = total != NULL ? abpy_method(torch->cuda, "get_per_process_memory_fraction", index) : NULL;
+  abpy_clear();
   uint64_t bytes = total != NULL ? PyLong_AsUnsignedLongLong(total) : UINT64_MAX;
   if (fraction != NULL && bytes != UINT64_MAX) bytes = (uint64_t)((double)bytes * PyFloat_AsDouble(fraction));
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(fraction);
   Py_XDECREF(total);
   Py_XDECREF(properties);

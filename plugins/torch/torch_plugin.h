@@ -44,10 +44,6 @@ ab_status torch_failed(const ab_call *call, const char *what);
 /// Slot is_oom.
 ab_status torch_is_oom(void *self, const ab_failure *failure);
 
-/// obj.name(argument…), all arguments PyObject pointers. New reference, or NULL with the exception pending.
-#define torch_method(object, ...) torch_method_(object, __VA_ARGS__, NULL)
-PyObject *torch_method_(PyObject *object, const char *name, ...);
-
 /* ------------------------------------------------------------------ dtypes */
 
 /// Finds the dtype objects of this torch.
@@ -78,8 +74,6 @@ ab_status torch_look(torch_framework *torch, const ab_call *call, PyObject *arra
 void torch_sight_end(torch_sight *sight);
 /// Why to_dlpack() must refuse what was seen; NULL if it need not. Static storage.
 const char *torch_unshareable(const torch_framework *torch, const torch_sight *sight);
-/// Bytes of all elements.
-uint64_t torch_sight_bytes(const torch_sight *sight);
 
 int32_t torch_recognizes(void *self, void *object, int32_t *holds_for_type);
 ab_status torch_describe(const ab_call *call, void *array, ab_array_info *info);

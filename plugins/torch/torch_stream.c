@@ -7,7 +7,7 @@ static int is_host(DLDevice device) { return device.device_type == kDLCPU; }
 /// torch.cuda.name(device_id). New reference, or NULL with the exception pending.
 static PyObject *of_device(const torch_framework *torch, const char *name, int32_t device_id) {
   PyObject *index = PyLong_FromLong(device_id);
-  PyObject *result = index != NULL ? torch_method(torch->cuda, name, index) : NULL;
+  PyObject *result = index != NULL ? abpy_method(torch->cuda, name, index) : NULL;
   Py_XDECREF(index);
   return result;
 }
@@ -93,7 +93,7 @@ static PyObject *stream_object(torch_framework *torch, const ab_call *call, cons
   } else if (stream->kind == AB_STREAM_HANDLE) {
     PyObject *handle = PyLong_FromVoidPtr(stream->handle);
     PyObject *index = PyLong_FromLong(stream->device.device_id);
-    if (handle != NULL && index != NULL) object = torch_method(torch->cuda, "ExternalStream", handle, index);
+    if (handle != NULL && index != NULL) object = abpy_method(torch->cuda, "ExternalStream", handle, index);
     Py_XDECREF(index);
     Py_XDECREF(handle);
   } else {
@@ -144,16 +144,17 @@ typedef struct entered {
 } entered;
 
 static void leave(PyObject *context) {
-  PyObject *left = torch_method(context, "__exit__", Py_None, Py_None, Py_None);
-  if (left == NULL) PyErr_WriteUnraisable(context);
+  PyObject *left = abpy_method(context, "__exit__", Py_None, Py_None, Py_None);
+  if (left == NULL && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_WriteUnraisable(context);
+  abpy_clear();
   Py_XDECREF(left);
   Py_DECREF(context);
 }
 
 /// torch.cuda.name(argument), entered. New reference, or NULL with the exception pending.
 static PyObject *enter(const torch_framework *torch, const char *name, PyObject *argument) {
-  PyObject *context = torch_method(torch->cuda, name, argument);
-  PyObject *in = context != NULL ? torch_method(context, "__enter__") : NULL;
+  PyObject *context = abpy_method(torch->cuda, name, argument);
+  PyObject *in = context != NULL ? abpy_method(context, "__enter__") : NULL;
   if (in == NULL) Py_CLEAR(context);
   Py_XDECREF(in);
   return context;
@@ -190,7 +191,7 @@ void torch_exit_stream(void *self, void *token) {
 
 static ab_status wait_here(torch_framework *torch, const ab_call *call, int32_t device_id) {
   PyObject *current = of_device(torch, "current_stream", device_id);
-  PyObject *done = current != NULL ? torch_method(current, "synchronize") : NULL;
+  PyObject *done = current != NULL ? abpy_method(current, "synchronize") : NULL;
   Py_XDECREF(current);
   if (done == NULL) return torch_failed(call, "torch.cuda.Stream.synchronize");
   Py_DECREF(done);
@@ -201,7 +202,7 @@ static ab_status wait_here(torch_framework *torch, const ab_call *call, int32_t 
 /// consumer.wait_stream(torch's current stream on its device): an event, no waiting of the host.
 static ab_status wait_there(torch_framework *torch, const ab_call *call, int32_t device_id, PyObject *consumer) {
   PyObject *current = of_device(torch, "current_stream", device_id);
-  PyObject *done = current != NULL ? torch_method(consumer, "wait_stream", current) : NULL;
+  PyObject *done = current != NULL ? abpy_method(consumer, "wait_stream", current) : NULL;
   Py_XDECREF(current);
   if (done == NULL) return torch_failed(call, "torch.cuda.Stream.wait_stream");
   Py_DECREF(done);
@@ -213,7 +214,7 @@ static int is_current(torch_framework *torch, DLDevice device, const ab_stream *
   PyObject *current = of_device(torch, "current_stream", device.device_id);
   int64_t handle = -1;
   const int failed = current == NULL || read_number(current, "cuda_stream", &handle) != 0;
-  PyErr_Clear();
+  abpy_clear();
   Py_XDECREF(current);
   if (failed) return 0;
   if (handle == 0) return stream->kind == AB_STREAM_LEGACY;
@@ -253,8 +254,9 @@ ab_status torch_finish(const ab_call *call, DLDevice device, uint32_t scope, uin
   const uint32_t all = AB_SCOPE_CURRENT | AB_SCOPE_COMPUTE_ORDER | AB_SCOPE_CONTEXT;
   // On the host every operation of torch is done when it returns; where CUDA was never started there is no work.
   if (is_host(device) || !torch_cuda_awake(torch)) {
-    *covered = all;
-    return AB_OK;
+    const ab_status status = is_host(device) ? AB_OK : abpy_stopped(call);
+    if (status == AB_OK) *covered = all;
+    return status;
   }
   if (scope == AB_SCOPE_CURRENT) {
     const ab_status status = wait_here(torch, call, device.device_id);
@@ -275,7 +277,7 @@ ab_status torch_mark_use(const ab_call *call, void *array, const ab_stream *stre
   ab_status status = AB_OK;
   PyObject *object = stream_object(torch, call, stream, &status);
   if (object == NULL) return status;
-  PyObject *done = torch_method((PyObject *)array, "record_stream", object);
+  PyObject *done = abpy_method((PyObject *)array, "record_stream", object);
   Py_DECREF(object);
   if (done == NULL) return torch_failed(call, "torch.Tensor.record_stream");
   Py_DECREF(done);

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     Sharing = Literal["share", "copy"]
     Casting = Literal["no", "equiv", "safe", "same_kind", "unsafe"]
+    Scaling = Literal["clip", "unit", "exact", "minmax", "wrap"]
 
     def convert(
         x: object,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
         stream: object = None,
         immutable: Sharing | None = None,
         mutable: Sharing | None = None,
+        scaling: Scaling | None = None,
+        nan: float | None = None,
     ) -> Any:
         """Hand an array to another framework, sharing its memory where that is possible."""
 
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
         stream: object = None,
         immutable: Sharing | None = None,
         mutable: Sharing | None = None,
+        scaling: Scaling | None = None,
+        nan: float | None = None,
     ) -> Any:
         """Hand ``data``, an array of ``source_type``, to ``target_type``."""
 
@@ -58,6 +63,8 @@ if TYPE_CHECKING:
         stream: object = None,
         immutable: Sharing | None = None,
         mutable: Sharing | None = None,
+        scaling: Scaling | None = None,
+        nan: float | None = None,
     ) -> Plan:
         """Say what ``convert`` would do with the same arguments, without touching elements."""
 

@@ -25,9 +25,14 @@ class BackendInfo(Value):
         Empty if unknown.
     detail : str
         Why the framework cannot be used, or what to know about it; may be empty.
+    probed : str
+        ``"OK"``: the plugin said whether the framework is installed. ``"UNSUPPORTED"``: it cannot say. Else a status
+        that says how the question failed; ``detail`` says more.
+    python : bool
+        Whether its arrays are Python objects. If not, the backend is for C programs.
     """
 
-    __slots__ = ("name", "version", "path", "installed", "imported", "framework_version", "detail")
+    __slots__ = ("name", "version", "path", "installed", "imported", "framework_version", "detail", "probed", "python")
 
     name: str
     version: str
@@ -36,6 +41,8 @@ class BackendInfo(Value):
     imported: bool
     framework_version: str
     detail: str
+    probed: str
+    python: bool
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._fill(values)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from threading import Lock
+from typing import Protocol
 
 from ._library import native
 from .report import FLAGS, flags_of, mechanism_of
@@ -12,7 +14,6 @@ from .value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from contextvars import Token
     from types import TracebackType
     from typing import Any
 
@@ -172,19 +173,18 @@ class ConversionRecord(Value):
 class Recording:
     """What ``records()`` gives: collects from entering to leaving, in this context and those that it starts."""
 
-    __slots__ = ("_log", "_open", "_token")
+    __slots__ = ("_log", "_open", "_used")
 
     def __init__(self) -> None:
         self._log: list[ConversionRecord] = []
         self._open = False
-        self._token: Token[tuple[Recording, ...] | None] | None = None
+        self._used = False
 
     def __enter__(self) -> list[ConversionRecord]:
-        if self._token is not None:
+        if self._used:
             raise RuntimeError("records() collects once: call it again for another list")
-        self._token = _recordings.set((*(_recordings.get() or ()), self))
-        self._open = True
-        native.count_recorders(1)
+        self._open = self._used = True
+        add_sink(self)
         return self._log
 
     def __exit__(
@@ -192,12 +192,7 @@ class Recording:
     ) -> None:
         # Contexts that were started inside (tasks) keep the recording but add nothing any more.
         self._open = False
-        native.count_recorders(-1)
-        if self._token is not None:
-            try:
-                _recordings.reset(self._token)
-            except ValueError:  # left in another context than it was entered in: a generator that was passed on
-                pass
+        drop_sink(self)
 
     def add(self, record: ConversionRecord) -> None:
         """Take one record, unless the ``with`` block has ended."""
@@ -205,18 +200,69 @@ class Recording:
             self._log.append(record)
 
 
-_recordings: ContextVar[tuple[Recording, ...] | None] = ContextVar("arraybridge_recordings", default=None)
+# ---------------------------------------------------------------- who is told
 
 
-def _deliver(recordings: tuple[Recording, ...], values: dict[str, Any]) -> None:
-    """Hand one conversion to everybody who collects in this context."""
+class Sink(Protocol):
+    """Somebody who is told of conversions."""
+
+    def add(self, record: ConversionRecord) -> None:
+        """Take one record. What it raises is raised by the conversion."""
+
+
+_here: ContextVar[tuple[Sink, ...] | None] = ContextVar("arraybridge_sinks", default=None)
+_everywhere: tuple[Sink, ...] = ()
+_lock = Lock()
+
+
+def _sinks() -> tuple[Sink, ...] | None:
+    """Who is told of a conversion made here, or None: asked by the native module while there is anybody anywhere."""
+    here = _here.get()
+    return here if not _everywhere else (*(here or ()), *_everywhere)
+
+
+def _without(sinks: tuple[Sink, ...], sink: Sink) -> tuple[Sink, ...]:
+    """Drop the last entry of ``sink``."""
+    for place in reversed(range(len(sinks))):
+        if sinks[place] is sink:
+            return sinks[:place] + sinks[place + 1 :]
+    return sinks
+
+
+def add_sink(sink: Sink, everywhere: bool = False) -> None:
+    """Tell ``sink`` from now on of what is done in this context, or in the whole process."""
+    global _everywhere
+    if everywhere:
+        with _lock:
+            _everywhere = (*_everywhere, sink)
+    else:
+        _here.set((*(_here.get() or ()), sink))
+    native.count_recorders(1)
+
+
+def drop_sink(sink: Sink) -> None:
+    """Undo one ``add_sink``. Contexts that were started in between keep the sink."""
+    global _everywhere
+    with _lock:
+        _everywhere = _without(_everywhere, sink)
+    _here.set(_without(_here.get() or (), sink) or None)
+    native.count_recorders(-1)
+
+
+def _deliver(sinks: tuple[Sink, ...], values: dict[str, Any]) -> None:
+    """Hand one conversion to everybody; a failure of one keeps it from nobody."""
     record = ConversionRecord.from_native(values)
-    for recording in recordings:
-        recording.add(record)
+    failure: Exception | None = None
+    for sink in sinks:
+        try:
+            sink.add(record)
+        except Exception as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
-# Asked by the native module while anybody collects anywhere.
-native.connect({"sinks": _recordings.get, "deliver": _deliver})
+native.connect({"sinks": _sinks, "deliver": _deliver})
 
 
 def records() -> Recording:

@@ -11,39 +11,98 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
+    from typing import Any
 
-# AB_CONVERT_COPY_IMMUTABLE and AB_CONVERT_COPY_MUTABLE of arraybridge.h.
+# AB_CONVERT_COPY_IMMUTABLE, AB_CONVERT_COPY_MUTABLE and AB_CONVERT_NO_RECOVERY of arraybridge.h.
 _FLAGS = {"immutable": 1 << 1, "mutable": 1 << 2}
-_NAMES = (*_FLAGS, "threads")
+_NO_RECOVERY = 1 << 16
+
+#: Those that the native module knows. The others cost a conversion nothing, whatever they are.
+_NATIVE = frozenset({*_FLAGS, "threads", "max_retries"})
+
+#: Those that decorated functions look at in each call, as soon as anybody anywhere has changed one.
+_OF_CALLS = {"dtype_conversion": "preserve", "prefer_accelerator": False, "check_inputs": False}
 
 
-def _checked(values: dict[str, str | int]) -> dict[str, str | int]:
-    for name, value in values.items():
-        if name not in _NAMES:
-            raise TypeError(f"there is no option {name!r}; there are {', '.join(_NAMES)}")
-        if name in _FLAGS and value not in ("share", "copy"):
-            raise ValueError(f'{name} must be "share" or "copy", not {value!r}')
-        if name == "threads" and (not isinstance(value, int) or not 0 <= value <= 1024):
-            raise ValueError(f"threads must be a number from 0 (as many as useful) to 1024, not {value!r}")
-    return values
+def _sharing(name: str, value: object) -> object:
+    if value not in ("share", "copy"):
+        raise ValueError(f'{name} must be "share" or "copy", not {value!r}')
+    return value
 
 
-def _bits(values: dict[str, str | int]) -> int:
-    return sum(bit for name, bit in _FLAGS.items() if values.get(name) == "copy")
+def _switch(name: str, value: object) -> object:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, not {value!r}")
+    return value
 
 
-_process: dict[str, str | int] = {"immutable": "share", "mutable": "share", "threads": 0}
-_scope: ContextVar[dict[str, str | int] | None] = ContextVar("arraybridge_options", default=None)
+def _threads(name: str, value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1024:
+        raise ValueError(f"threads must be a number from 0 (as many as useful) to 1024, not {value!r}")
+    return value
 
 
-def _scope_here() -> tuple[int, int, int | None] | None:
-    """This context's options as ``(mask, flags, threads)``, or None: asked by the native module."""
+def _retries(name: str, value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1000:
+        raise ValueError(f"max_retries must be a number from 0 (never again) to 1000, not {value!r}")
+    return value
+
+
+def _of_policy(name: str, value: object) -> object:
+    from . import policy
+
+    if name == "dtype_conversion":
+        return policy.read_conversion(value)
+    if value is None and name in ("scaling", "nan"):
+        return None
+    return {"scaling": policy.read_scaling, "nan": policy.read_nan, "labels": policy.read_labels}[name](value)
+
+
+_CHECKS = {
+    "immutable": _sharing, "mutable": _sharing, "threads": _threads, "dtype_conversion": _of_policy,
+    "scaling": _of_policy, "nan": _of_policy, "labels": _of_policy, "prefer_accelerator": _switch,
+    "max_retries": _retries, "host_fallback": _switch, "check_inputs": _switch,
+}  # fmt: skip
+
+
+def _known(name: str) -> str:
+    if name not in _CHECKS:
+        raise TypeError(f"there is no option {name!r}; there are {', '.join(_CHECKS)}")
+    return name
+
+
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _CHECKS[_known(name)](name, value) for name, value in values.items()}
+
+
+def _bits(values: dict[str, Any]) -> int:
+    copies = sum(bit for name, bit in _FLAGS.items() if values.get(name) == "copy")
+    return copies | (_NO_RECOVERY if values.get("max_retries") == 0 else 0)
+
+
+_process: dict[str, Any] = {
+    "immutable": "share", "mutable": "share", "threads": 0, "dtype_conversion": "preserve", "scaling": None,
+    "nan": None, "labels": False, "prefer_accelerator": False, "max_retries": 2, "host_fallback": False,
+    "check_inputs": False,
+}  # fmt: skip
+
+
+def _changes_calls() -> int:
+    return int(any(_process[name] != default for name, default in _OF_CALLS.items()))
+
+
+_scope: ContextVar[dict[str, Any] | None] = ContextVar("arraybridge_options", default=None)
+
+
+def _scope_here() -> tuple[int, int, int | None, int | None] | None:
+    """This context's options as ``(mask, flags, threads, max_retries)``, or None: asked by the native module."""
     values = _scope.get()
     if values is None:
         return None
     mask = sum(bit for name, bit in _FLAGS.items() if name in values)
-    threads = values.get("threads")
-    return mask, _bits(values), None if threads is None else int(threads)
+    if "max_retries" in values:
+        mask |= _NO_RECOVERY
+    return mask, _bits(values), values.get("threads"), values.get("max_retries")
 
 
 native.connect({"scope": _scope_here})
@@ -52,15 +111,20 @@ native.connect({"scope": _scope_here})
 class OptionScope:
     """What ``options(…)`` gives: in force from entering to leaving, in this context and those that it starts."""
 
-    __slots__ = ("_tokens", "_values")
+    __slots__ = ("_calls", "_native", "_tokens", "_values")
 
-    def __init__(self, values: dict[str, str | int]) -> None:
+    def __init__(self, values: dict[str, Any]) -> None:
         self._values = _checked(values)
-        self._tokens: list[Token[dict[str, str | int] | None]] = []
+        self._native = not _NATIVE.isdisjoint(values)
+        self._calls = not values.keys().isdisjoint(_OF_CALLS)
+        self._tokens: list[Token[dict[str, Any] | None]] = []
 
     def __enter__(self) -> Options:
         self._tokens.append(_scope.set({**(_scope.get() or {}), **self._values}))
-        native.scope_settings(1)
+        if self._native:
+            native.scope_settings(1)
+        if self._calls:
+            native.count_policies(1)
         return options
 
     def __exit__(
@@ -69,19 +133,31 @@ class OptionScope:
         try:
             _scope.reset(self._tokens.pop())
         finally:
-            native.scope_settings(-1)
+            if self._native:
+                native.scope_settings(-1)
+            if self._calls:
+                native.count_policies(-1)
 
 
 class Options:
-    """Defaults of conversions. Use the one instance, ``arraybridge.options``.
+    """Defaults of conversions and decorated functions. Use the one instance, ``arraybridge.options``.
 
-    =========== ============ =================================================================================
-    name        default      meaning
-    =========== ============ =================================================================================
-    immutable   ``"share"``  arrays that are immutable by convention (JAX, TensorFlow): shared, or ``"copy"``
-    mutable     ``"share"``  arrays that can be written: shared, or ``"copy"``
-    threads     0            threads for copies on the host; 0: as many as there are cores, 4 at most
-    =========== ============ =================================================================================
+    ================== ============== ==========================================================================
+    name               default        meaning
+    ================== ============== ==========================================================================
+    immutable          ``"share"``    arrays that are immutable by convention (JAX, TensorFlow): or ``"copy"``
+    mutable            ``"share"``    arrays that can be written: shared, or ``"copy"``
+    threads            0              threads for copies on the host; 0: as many as there are cores, 4 at most
+    dtype_conversion   ``"preserve"`` dtype of results: the first input's; ``"native"``: as they are; or a dtype
+    scaling            None           real numbers to integers: ``"clip"``, ``"unit"``, ``"exact"``, ``"minmax"``,
+                                      ``"wrap"``; None: clip, and images of fractions within [-1, 1] are refused
+    nan                None           what stands in an integer result in place of NaN; None: an error
+    labels             False          integer results are labels: their dtype stays
+    prefer_accelerator False          decorated functions take host arrays to the accelerator
+    max_retries        2              how often work is repeated after out-of-memory
+    host_fallback      False          whether it may be repeated on the host in the end
+    check_inputs       False          warn of decorated functions that change an input in place (slow)
+    ================== ============== ==========================================================================
 
     Examples
     --------
@@ -92,23 +168,27 @@ class Options:
 
     __slots__ = ()
 
-    def get(self, name: str) -> str | int:
+    def get(self, name: str) -> Any:
         """The value in force here: this context's, else the process's."""
-        if name not in _NAMES:
-            raise TypeError(f"there is no option {name!r}; there are {', '.join(_NAMES)}")
-        return (_scope.get() or {}).get(name, _process[name])
+        _known(name)
+        scope = _scope.get()
+        return _process[name] if scope is None or name not in scope else scope[name]
 
-    def set(self, **values: str | int) -> None:
+    def set(self, **values: Any) -> None:
         """Set options for the whole process; those not named stay."""
-        _process.update(_checked(values))
-        native.set_settings(_bits(_process), int(_process["threads"]))
+        checked = _checked(values)
+        before = _changes_calls()
+        _process.update(checked)
+        native.count_policies(_changes_calls() - before)
+        if not _NATIVE.isdisjoint(checked):
+            native.set_settings(_bits(_process), _process["threads"], _process["max_retries"])
 
-    def __call__(self, **values: str | int) -> OptionScope:
+    def __call__(self, **values: Any) -> OptionScope:
         """Set options for a ``with`` block in this context."""
         return OptionScope(values)
 
     def __repr__(self) -> str:
-        return f"options({', '.join(f'{name}={self.get(name)!r}' for name in _NAMES)})"
+        return f"options({', '.join(f'{name}={self.get(name)!r}' for name in _CHECKS)})"
 
     def __reduce__(self) -> str:
         return "options"

@@ -9,6 +9,13 @@ void native_type_name(PyObject *object, char *text, size_t size) {
   Py_XDECREF(name);
 }
 
+int native_no(void) {
+  if (PyErr_Occurred() == NULL) return 0;
+  if (!PyErr_ExceptionMatches(PyExc_Exception)) return -1;
+  PyErr_Clear();
+  return 0;
+}
+
 /* The exception that the framework raised: borrowed from `error`. */
 static PyObject *raised_by_framework(const ab_error *error) {
   const ab_failure *failure = &error->failure;
@@ -35,6 +42,13 @@ PyObject *native_raise(ab_status status, ab_error *error, const char *source, co
   PyObject *cause = raised_by_framework(error);
   if (status == AB_CANCELLED && cause != NULL) { /* Ctrl-C and the like are not ours to dress up */
     PyErr_SetObject((PyObject *)Py_TYPE(cause), cause);
+    error->failure.object = NULL; /* a plugin that gives up such an exception unraised has it raised later, again */
+    Py_DECREF(cause);
+    ab_error_clear(error);
+    return NULL;
+  }
+  /* A signal handler's exception that a plugin could not report waits here: it may be why the conversion failed. */
+  if (Py_MakePendingCalls() != 0) {
     ab_error_clear(error);
     return NULL;
   }

@@ -3,6 +3,29 @@
 
 /* ------------------------------------------------------------------ one conversion */
 
+/* The quickest way asks nobody what a slot has left behind. Asked once more, describe() leaves it again; if it does
+ * not, it was the target. Takes `made`. Not inlined: its large frame would be every conversion's. */
+static __attribute__((noinline)) PyObject *raise_stray(const ab_array *from, const ab_backend *target, PyObject *made) {
+  ab_error error;
+  ab_error_init(&error);
+  const char *source_name = ab_backend_name(from->backend), *target_name = ab_backend_name(target);
+  native_runtime.take_stray_error(native_runtime.self, &error);
+  Py_DECREF(made);
+  if (error.status == AB_CANCELLED) return native_raise(AB_CANCELLED, &error, source_name, target_name, "convert");
+  int64_t shape[AB_MAX_NDIM], strides[AB_MAX_NDIM];
+  ab_array_info info = {.struct_size = (uint32_t)sizeof info};
+  ab_error described;
+  ab_error_init(&described);
+  const ab_status again = ab_array_describe(from, shape, strides, &info, &described);
+  char text[AB_ERROR_TEXT];
+  snprintf(text, sizeof text, "%s", error.text);
+  ab_error_set(&error, AB_INTERNAL, "%s: from_dlpack() left an exception pending: %.400s", target_name, text);
+  if (again == AB_INTERNAL) ab_error_set(&error, AB_INTERNAL, "%s", described.text);
+  ab_error_hint(&error, "its plugin must take it with abpy_error() or abpy_clear()");
+  ab_error_clear(&described);
+  return native_raise(AB_INTERNAL, &error, source_name, target_name, "convert");
+}
+
 static PyObject *run(PyObject *object, const ab_backend *source, const ab_backend *target,
                      const ab_convert_options *options) {
   ab_error error;
@@ -12,6 +35,7 @@ static PyObject *run(PyObject *object, const ab_backend *source, const ab_backen
   const ab_status status = ab_convert(native_bridge(), &from, target, options, &to, &error);
   if (status != AB_OK) return native_raise(status, &error, ab_backend_name(source), ab_backend_name(target), "convert");
   if (error.failure.struct_size != 0) ab_error_clear(&error); /* of a way that was tried first */
+  if (PyErr_Occurred() != NULL) return raise_stray(&from, target, to.object);
   return to.object;
 }
 
@@ -41,8 +65,7 @@ static const ab_backend *source_of(PyObject *object, const ab_backend *claimed, 
   if (source == NULL) {
     char type[96];
     native_type_name(object, type, sizeof type);
-    if (native_not_owned(object, &error))
-      native_raise(AB_NOT_RECOGNIZED, &error, type, ab_backend_name(target), "detect");
+    if (native_not_owned(object, &error)) native_raise(error.status, &error, type, ab_backend_name(target), "detect");
     return NULL;
   }
   if (claimed == NULL || claimed == source) return source;
@@ -53,7 +76,7 @@ static const ab_backend *source_of(PyObject *object, const ab_backend *claimed, 
   return NULL;
 }
 
-static PyObject *convert_with(PyObject *object, const ab_backend *claimed, const ab_backend *target,
+PyObject *native_convert_with(PyObject *object, const ab_backend *claimed, const ab_backend *target,
                               const ab_convert_options *options) {
   const ab_backend *source = source_of(object, claimed, target);
   if (source == NULL) return NULL;
@@ -66,7 +89,7 @@ static PyObject *convert_asked(PyObject *object, const ab_backend *claimed, cons
   native_request request;
   PyObject *result = NULL;
   if (native_request_begin(&request, target, keywords) == 0)
-    result = convert_with(object, claimed, target, &request.options);
+    result = native_convert_with(object, claimed, target, &request.options);
   native_request_end(&request);
   return result;
 }
@@ -79,7 +102,7 @@ NATIVE_CALL(native_convert) {
   if (names == NULL && count == 2) {
     const ab_backend *target = native_backend_of(args[1], "target");
     if (target == NULL) return NULL;
-    if (!native_settings_changed) return convert_with(args[0], NULL, target, &native_default_options);
+    if (!native_settings_changed) return native_convert_with(args[0], NULL, target, &native_default_options);
     return convert_asked(args[0], NULL, target, NULL);
   }
   PyObject *values[NATIVE_MAX_ARGUMENTS];

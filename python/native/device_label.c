@@ -65,7 +65,7 @@ static int ask_backend(const char *label, const ab_backend *target, wanted_devic
   if (status == AB_OK) status = ab_backend_devices(target, consider, wanted, &error);
   if (status == AB_OK && !wanted->found) {
     status = ab_error_set(&error, AB_NO_DEVICE, "%s has no device %s", ab_backend_name(target), label);
-    ab_error_hint(&error, "arraybridge.devices(\"%s\") lists those it has", ab_backend_name(target));
+    ab_error_hint(&error, "arraybridge.list_devices(\"%s\") lists those it has", ab_backend_name(target));
   }
   if (status != AB_OK) {
     native_raise(status, &error, "", ab_backend_name(target), "device");
@@ -109,9 +109,11 @@ static int read_label(const char *label, const ab_backend *target, ab_convert_op
   int32_t number = 0;
   if (strcmp(label, "host") == 0) label = "cpu";
   if (read_kind(label, options)) return 0;
-  if (strncmp(label, accelerator, sizeof accelerator - 1) == 0 && number_of(label + sizeof accelerator - 1, &number))
+  const int asks = target != NULL;
+  if (asks && strncmp(label, accelerator, sizeof accelerator - 1) == 0 &&
+      number_of(label + sizeof accelerator - 1, &number))
     return ask_backend(label, target, &(wanted_device){.index = number}, options);
-  if (strncmp(label, named, sizeof named - 1) == 0)
+  if (asks && strncmp(label, named, sizeof named - 1) == 0)
     return ask_backend(label, target, &(wanted_device){.name = label + sizeof named - 1}, options);
   PyErr_Format(PyExc_ValueError,
                "device must be \"cpu\", \"cuda\", \"opencl\", \"rocm\" or another kind, alone or with a number as in "
@@ -126,8 +128,7 @@ static PyObject *label_of(PyObject *value) {
   PyObject *label = PyObject_GetAttrString(value, "label");
   if (label != NULL && PyUnicode_Check(label)) return label;
   Py_XDECREF(label);
-  PyErr_Clear();
-  return PyObject_Str(value);
+  return native_no() == 0 ? PyObject_Str(value) : NULL;
 }
 
 int native_device_read(PyObject *value, const ab_backend *target, ab_convert_options *options) {

@@ -7,7 +7,9 @@
 static ab_bridge *bridge;
 static atomic_int discovered;
 static atomic_int announced;
-static pthread_mutex_t lock; /* recursive; taken only while the GIL is let go, so holding it never blocks the GIL */
+static pthread_mutex_t lock;    /* recursive; taken only while the GIL is let go, so holding it never blocks the GIL */
+static _Thread_local int depth; /* how often this thread holds it */
+static int running; /* a plugin that asks for a conversion while it is being made sees what is there already */
 
 ab_bridge *native_bridge(void) { return bridge; }
 
@@ -19,10 +21,21 @@ static void lock_init(void) {
   pthread_mutexattr_destroy(&attributes);
 }
 
+/* Not taken before a fork: its owner may need the GIL, which the forking thread holds. So the child gets a new one,
+ * and a discovery whose thread it does not have is begun again; one that itself forks goes on. */
+static void lock_in_child(void) {
+  lock_init();
+  for (int held = 0; held < depth; held++) pthread_mutex_lock(&lock);
+  if (depth == 0) running = 0;
+}
+
 int native_bridge_init(void) {
   if (bridge != NULL) return 0;
-  lock_init();
-  pthread_atfork(NULL, NULL, lock_init); /* its owner may be a thread that the child does not have */
+  static int watched;
+  if (!watched) lock_init();
+  if (!watched && (pthread_atfork(NULL, NULL, lock_in_child) != 0 || native_names_init() != 0))
+    return PyErr_NoMemory(), -1;
+  watched = 1;
   const ab_bridge_options options = {.struct_size = (uint32_t)sizeof options, .runtime = &native_runtime};
   ab_error error;
   ab_error_init(&error);
@@ -35,7 +48,13 @@ int native_bridge_init(void) {
 static void lock_take(void) {
   PyThreadState *state = PyEval_SaveThread();
   pthread_mutex_lock(&lock);
+  depth++;
   PyEval_RestoreThread(state);
+}
+
+static void lock_give_back(void) {
+  depth--;
+  pthread_mutex_unlock(&lock);
 }
 
 static int look(void) {
@@ -48,7 +67,6 @@ static int look(void) {
 }
 
 static int discover_first(void) {
-  static int running; /* a plugin that asks for a conversion while it is being made sees what is there already */
   int result = 0;
   lock_take();
   if (!running && !atomic_load_explicit(&discovered, memory_order_acquire)) {
@@ -57,7 +75,7 @@ static int discover_first(void) {
     running = 0;
     if (result == 0) atomic_store_explicit(&discovered, 1, memory_order_release);
   }
-  pthread_mutex_unlock(&lock);
+  lock_give_back();
   return result;
 }
 
@@ -84,7 +102,7 @@ int native_discover_announced(void) {
     result = add_announced(paths);
     if (result == 0) atomic_store_explicit(&announced, 1, memory_order_release);
   }
-  pthread_mutex_unlock(&lock);
+  lock_give_back();
   Py_DECREF(paths);
   return result == 0 ? 1 : -1;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "native.h"
 
-/* A ValueError, as in every release of the older packages. */
+/* A ValueError, as in every release of the older packages; but a plugin's defect says nothing about the object. */
 static PyObject *raise_unknown(PyObject *object, ab_error *error) {
   if (native_not_owned(object, error)) {
+    if (error->status != AB_NOT_RECOGNIZED) return native_raise(error->status, error, "", "", "detect");
     PyObject *reason = native_text(error->text);
     if (reason != NULL) PyErr_SetObject(PyExc_ValueError, reason);
     Py_XDECREF(reason);

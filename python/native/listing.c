@@ -24,10 +24,11 @@ static PyObject *backend_values(const ab_backend *backend) {
   const ab_status status = ab_backend_probe(backend, &info, &error);
   const char *detail = status == AB_OK ? info.detail : error.text;
   PyObject *values = Py_BuildValue(
-      "{ss sN sN sO sO sN sN}", "name", ab_backend_name(backend), "version", native_text(ab_backend_version(backend)),
-      "path", PyUnicode_DecodeFSDefault(ab_backend_path(backend)), "installed",
-      boolean(info.flags, AB_FRAMEWORK_INSTALLED), "imported", boolean(info.flags, AB_FRAMEWORK_IMPORTED),
-      "framework_version", native_text(info.version), "detail", native_text(detail));
+      "{ss sN sN sO sO sN sN ss sO}", "name", ab_backend_name(backend), "version",
+      native_text(ab_backend_version(backend)), "path", PyUnicode_DecodeFSDefault(ab_backend_path(backend)),
+      "installed", boolean(info.flags, AB_FRAMEWORK_INSTALLED), "imported", boolean(info.flags, AB_FRAMEWORK_IMPORTED),
+      "framework_version", native_text(info.version), "detail", native_text(detail), "probed", ab_status_name(status),
+      "python", native_is_for_python(backend) ? Py_True : Py_False);
   ab_error_clear(&error);
   return values;
 }
@@ -75,7 +76,7 @@ NATIVE_CALL(native_devices) {
   ab_error_init(&error);
   ab_status status = found.list != NULL ? ab_backend_start(backend, &error) : AB_OOM;
   if (status == AB_OK) status = ab_backend_devices(backend, visit_device, &found, &error);
-  if (status != AB_OK && found.list != NULL) {
+  if (status != AB_OK && PyErr_Occurred() == NULL) { /* an exception of our own visitor's: the core has it as a stray */
     Py_CLEAR(found.list);
     return native_raise(status, &error, "", ab_backend_name(backend), "devices");
   }

@@ -13,7 +13,8 @@ typedef struct hook_place {
 static const hook_place hook_places[] = {
     {"error", &native_hook.error},       {"announced", &native_hook.announced}, {"plan", &native_hook.plan},
     {"describe", &native_hook.describe}, {"sinks", &native_hook.sinks},         {"deliver", &native_hook.deliver},
-    {"scope", &native_hook.scope},
+    {"scope", &native_hook.scope},       {"rebuild", &native_hook.rebuild},     {"cast", &native_hook.cast},
+    {"numbers", &native_hook.numbers},   {"prefers", &native_hook.prefers},
 };
 enum { HOOKS = sizeof hook_places / sizeof hook_places[0] };
 
@@ -57,7 +58,9 @@ static PyObject *end(PyObject *module, PyObject *nothing) {
   Py_RETURN_NONE;
 }
 
-#define POLICIES_TEXT "copy=None, casting='no', dtype=None, stream=None, immutable=None, mutable=None)\n--\n\n"
+#define POLICIES_TEXT                                                                     \
+  "copy=None, casting='no', dtype=None, stream=None, immutable=None, mutable=None, " \
+  "scaling=None, nan=None)\n--\n\n"
 #define KEYWORDS_TEXT "*, device=None, gpu_id=None, " POLICIES_TEXT
 #define BUILT_IN(name, function, text) \
   { name, (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS, text }
@@ -91,7 +94,14 @@ PyDoc_STRVAR(
     "    default stream, 2 the calling thread's.\n"
     "immutable, mutable : {\"share\", \"copy\"}, optional\n"
     "    Whether arrays that are immutable by convention, or that can be written, are shared or copied. None: as\n"
-    "    `arraybridge.options` says, which is \"share\".\n\n"
+    "    `arraybridge.options` says, which is \"share\".\n"
+    "scaling : {\"clip\", \"unit\", \"exact\", \"minmax\", \"wrap\"}, optional\n"
+    "    With `dtype`: how values become those of the other dtype; `casting` is then not asked. Integers are never "
+    "stretched.\n"
+    "nan : number, optional\n"
+    "    With `scaling`: what stands in an integer result in place of NaN (of infinities as well, where the rule has no "
+    "value\n"
+    "    for them). None: NaN is an error that says where the first one is.\n\n"
     "Returns\n-------\n"
     "array of `target`\n"
     "    Same shape, dtype and values, bit for bit; `x` itself if it is one already and nothing is to be changed.\n\n"
@@ -153,6 +163,8 @@ static PyMethodDef methods[] = {
     BUILT_IN("plan", native_plan, plan_text),
     BUILT_IN("detect_memory_type", native_detect, detect_text),
     BUILT_IN("describe", native_describe, describe_text),
+    BUILT_IN("scale", native_scale, NULL),
+    BUILT_IN("survey", native_survey, NULL),
     BUILT_IN("prepare", native_prepare, prepare_text),
     BUILT_IN("pending", native_pending, pending_text),
     BUILT_IN("backends", native_backends, NULL),
@@ -161,6 +173,16 @@ static PyMethodDef methods[] = {
     BUILT_IN("set_settings", native_set_settings, NULL),
     BUILT_IN("scope_settings", native_scope_settings, NULL),
     BUILT_IN("count_recorders", native_count_recorders, NULL),
+    BUILT_IN("stack", native_stack, NULL),
+    BUILT_IN("unstack", native_unstack, NULL),
+    BUILT_IN("judge", native_judge, NULL),
+    BUILT_IN("recover", native_recover, NULL),
+    BUILT_IN("read_device", native_read_device, NULL),
+    BUILT_IN("holdings", native_holdings, NULL),
+    BUILT_IN("clear_caches", native_clear_caches, NULL),
+    BUILT_IN("declaration", native_declare, NULL),
+    BUILT_IN("count_policies", native_count_policies, NULL),
+    BUILT_IN("move", native_move_out, NULL),
     {"drain", drain, METH_NOARGS, drain_text},
     {"connect", connect, METH_O, NULL},
     {"add_folder", add_folder, METH_O, NULL},

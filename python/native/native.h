@@ -35,6 +35,8 @@ const char *native_utf8(PyObject *object);
 /// The one bridge of the process. Borrowed; never NULL after native_bridge_init().
 ab_bridge *native_bridge(void);
 int native_bridge_init(void);
+/// Keeps the list of known names whole in a forked child. Returns 0, else there is no memory for that.
+int native_names_init(void);
 /// Loads the plugins, once: the first call that needs one pays for it.
 int native_discover(void);
 /// Looks at what installed distributions announce, once. Returns: 1 looked just now; 0 had looked before; -1.
@@ -45,12 +47,14 @@ int native_discover_announced(void);
 /// The backend of a name: a str, or an enum member whose value is one. `named`: how the caller calls the argument.
 /// Backends whose arrays are no Python objects are refused.
 const ab_backend *native_backend_of(PyObject *name, const char *named);
+/// 1 if the backend's arrays are Python objects.
+int native_is_for_python(const ab_backend *backend);
 /// The name as a new reference to an interned str.
 PyObject *native_backend_name(const ab_backend *backend);
 /// The backend that owns `object`; NULL if none does, with or without an exception: ask native_not_owned().
 const ab_backend *native_owner_of(PyObject *object, ab_error *error);
-/// After native_owner_of() gave NULL: puts into `error` what `object` is and is not, and returns 1; 0 if an exception
-/// is set already.
+/// After native_owner_of() gave NULL: puts into `error` what `object` is and is not (AB_NOT_RECOGNIZED), or leaves the
+/// defect of a plugin there, and returns 1; 0 if an exception is set already.
 int native_not_owned(PyObject *object, ab_error *error);
 
 /* ------------------------------------------------------------------ arguments.c: positional and keyword arguments */
@@ -71,7 +75,7 @@ int native_arguments(const native_signature *signature, PyObject *const *args, P
 /* ------------------------------------------------------------------ request.c: the keywords of a conversion */
 
 /// The keywords that convert(), convert_memory() and plan() share, in this order.
-#define NATIVE_KEYWORDS "gpu_id", "device", "copy", "casting", "dtype", "stream", "immutable", "mutable"
+#define NATIVE_KEYWORDS "gpu_id", "device", "copy", "casting", "dtype", "stream", "immutable", "mutable", "scaling", "nan"
 /// Where the two that share a place in convert_memory() stand.
 enum { NATIVE_GPU_ID = 0, NATIVE_DEVICE = 1 };
 
@@ -84,12 +88,30 @@ typedef struct native_request {
 /// Fills `request` from the process's settings, this context's, and the keywords. End it with native_request_end().
 int native_request_begin(native_request *request, const ab_backend *target, PyObject *const *keywords);
 void native_request_end(native_request *request);
+/// Read the words of `scaling`, a number for `nan`, and a dtype of any library.
+int native_scaling_read(PyObject *value, ab_convert_options *options);
+int native_nan_read(PyObject *value, ab_convert_options *options);
+int native_dtype_read(PyObject *value, ab_convert_options *options);
+/// Reads NumPy's word for what a change of dtype may do, an ab_casting.
+int native_casting_read(PyObject *value, uint32_t *casting);
+
+/* ------------------------------------------------------------------ convert_call.c */
+
+/// One conversion, recorded if somebody collects records. `claimed`: the backend that `object` must be of; NULL: any.
+PyObject *native_convert_with(PyObject *object, const ab_backend *claimed, const ab_backend *target,
+                              const ab_convert_options *options);
+
+/* ------------------------------------------------------------------ declaration.c, declaration_call.c */
+
+/// 0 while every setting that decorated functions look at is at its default.
+extern int native_policies_changed;
 
 /* ------------------------------------------------------------------ device_label.c */
 
 /// "cpu:0" as a new reference; "several" for a device_type of 0.
 PyObject *native_device_label(DLDevice device);
-/// Reads a device: "cuda:1", "cpu", "host", "accelerator:0", "device:NAME", or an object with such a label.
+/// Reads a device: "cuda:1", "cpu", "host", "accelerator:0", "device:NAME", or an object with such a label. `target`: who
+/// knows the last two by name; NULL: they are refused.
 int native_device_read(PyObject *value, const ab_backend *target, ab_convert_options *options);
 
 /* ------------------------------------------------------------------ stream_argument.c */
@@ -128,6 +150,9 @@ NATIVE_CALL(native_count_recorders);
 /// Raises what `error` says, with the framework's own exception as the cause, and clears `error`. `source`, `target`:
 /// names of backends or of a type. Returns NULL, always.
 PyObject *native_raise(ab_status status, ab_error *error, const char *source, const char *target, const char *method);
+/// Clears the pending exception of a question that may be answered with "no": 0. One that asks the program to stop
+/// (KeyboardInterrupt out of a signal handler, SystemExit: no Exception) stays pending: -1.
+int native_no(void);
 /// Text of any origin as a new str: bytes that are no UTF-8 (a cut character, a file name) are replaced.
 PyObject *native_text(const char *text);
 /// The name of the object's type, for messages. Borrows; the text is copied.
@@ -142,7 +167,13 @@ typedef struct native_hooks {
   PyObject *describe;   ///< (values) -> ArrayDescription
   PyObject *sinks;      ///< () -> who collects records in this context, or None; set before native_recorders is
   PyObject *deliver;    ///< (sinks, values); the same
-  PyObject *scope;      ///< () -> (mask, flags, threads) of this context, or None; set before a scope is counted
+  PyObject *rebuild;    ///< (container, items) -> a container of the same type; set before a declaration is made, as
+                        ///< are the next three
+  PyObject *cast;       ///< (array, result): a dtype had to be changed on the way into a decorated function
+  PyObject *numbers;    ///< (array) -> whether its elements are numbers
+  PyObject *prefers;    ///< () -> whether host arrays go to an accelerator by themselves
+  PyObject *scope;      ///< () -> (mask, flags, threads, max_retries) of this context, or None; set before a scope
+                        ///< is counted
 } native_hooks;
 extern native_hooks native_hook;
 
@@ -158,5 +189,17 @@ NATIVE_CALL(native_devices);
 NATIVE_CALL(native_trace);
 NATIVE_CALL(native_pending);
 NATIVE_CALL(native_prepare);
+NATIVE_CALL(native_scale);
+NATIVE_CALL(native_survey);
+NATIVE_CALL(native_declare);
+NATIVE_CALL(native_count_policies);
+NATIVE_CALL(native_move_out);
+NATIVE_CALL(native_stack);
+NATIVE_CALL(native_unstack);
+NATIVE_CALL(native_judge);
+NATIVE_CALL(native_recover);
+NATIVE_CALL(native_read_device);
+NATIVE_CALL(native_holdings);
+NATIVE_CALL(native_clear_caches);
 
 #endif

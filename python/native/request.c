@@ -2,7 +2,7 @@
 #include "native.h"
 
 /* Where each keyword stands in NATIVE_KEYWORDS. */
-enum { GPU_ID, DEVICE, COPY, CASTING, DTYPE, STREAM, IMMUTABLE, MUTABLE };
+enum { GPU_ID, DEVICE, COPY, CASTING, DTYPE, STREAM, IMMUTABLE, MUTABLE, SCALING, NAN_VALUE };
 
 /* ------------------------------------------------------------------ words */
 
@@ -34,6 +34,13 @@ static int read_casting(PyObject *value, ab_convert_options *options) {
   return read_word(value, words, "casting", "\"no\", \"safe\", \"same_kind\" or \"unsafe\"", &options->casting);
 }
 
+int native_casting_read(PyObject *value, uint32_t *casting) {
+  ab_convert_options options = {.casting = AB_CASTING_NO};
+  if (read_casting(value, &options) != 0) return -1;
+  *casting = options.casting;
+  return 0;
+}
+
 /* "share" takes the flag away, "copy" sets it. */
 static int read_sharing(PyObject *value, const char *keyword, uint32_t flag, ab_convert_options *options) {
   static const word words[] = {{"share", 0}, {"copy", 1}, {NULL, 0}};
@@ -52,6 +59,22 @@ static int read_copy(PyObject *value, ab_convert_options *options) {
   return 0;
 }
 
+int native_scaling_read(PyObject *value, ab_convert_options *options) {
+  static const word words[] = {
+      {"clip", AB_SCALING_CLIP},     {"unit", AB_SCALING_UNIT}, {"exact", AB_SCALING_EXACT},
+      {"minmax", AB_SCALING_MINMAX}, {"wrap", AB_SCALING_WRAP}, {NULL, 0},
+  };
+  return read_word(value, words, "scaling", "\"clip\", \"unit\", \"exact\", \"minmax\" or \"wrap\"", &options->scaling);
+}
+
+int native_nan_read(PyObject *value, ab_convert_options *options) {
+  const double read = PyFloat_AsDouble(value);
+  if (read == -1 && PyErr_Occurred()) return -1;
+  options->nan = read;
+  options->flags |= AB_CONVERT_NAN_GIVEN;
+  return 0;
+}
+
 /* ------------------------------------------------------------------ dtype */
 
 /* The name of a dtype of any library, importing none: a str, .name (NumPy, JAX, TensorFlow), __name__ (scalar types),
@@ -63,7 +86,7 @@ static PyObject *dtype_name(PyObject *value) {
     PyObject *name = PyObject_GetAttrString(value, attributes[index]);
     if (name != NULL && PyUnicode_Check(name)) return name;
     Py_XDECREF(name);
-    PyErr_Clear();
+    if (native_no() != 0) return NULL;
   }
   return PyObject_Str(value);
 }
@@ -76,7 +99,7 @@ static const char *spelt_out(const char *name) {
   return name;
 }
 
-static int read_dtype(PyObject *value, ab_convert_options *options) {
+int native_dtype_read(PyObject *value, ab_convert_options *options) {
   PyObject *object = dtype_name(value);
   const char *name = object != NULL ? native_utf8(object) : NULL;
   int result = name != NULL ? 0 : -1;
@@ -126,10 +149,24 @@ static int read_place(PyObject *const *keywords, const ab_backend *target, ab_co
 
 /* ------------------------------------------------------------------ the whole */
 
+/* Both concern values that get another dtype, so one must be given. */
+static int read_scaling(PyObject *scaling, PyObject *nan, ab_convert_options *options) {
+  if (is_given(scaling) && native_scaling_read(scaling, options) != 0) return -1;
+  if (is_given(nan) && native_nan_read(nan, options) != 0) return -1;
+  if (is_given(scaling) && options->dtype.bits == 0) {
+    PyErr_SetString(PyExc_ValueError, "scaling needs a dtype to scale to: pass dtype=");
+    return -1;
+  }
+  if (!is_given(nan) || is_given(scaling)) return 0;
+  PyErr_SetString(PyExc_ValueError, "nan needs a scaling that it is part of: pass scaling=");
+  return -1;
+}
+
 static int read_policies(PyObject *const *keywords, ab_convert_options *options) {
   if (keywords[COPY] != NULL && read_copy(keywords[COPY], options) != 0) return -1;
   if (keywords[CASTING] != NULL && read_casting(keywords[CASTING], options) != 0) return -1;
-  if (is_given(keywords[DTYPE]) && read_dtype(keywords[DTYPE], options) != 0) return -1;
+  if (is_given(keywords[DTYPE]) && native_dtype_read(keywords[DTYPE], options) != 0) return -1;
+  if (read_scaling(keywords[SCALING], keywords[NAN_VALUE], options) != 0) return -1;
   if (is_given(keywords[IMMUTABLE]) &&
       read_sharing(keywords[IMMUTABLE], "immutable", AB_CONVERT_COPY_IMMUTABLE, options) != 0)
     return -1;

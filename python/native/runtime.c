@@ -74,6 +74,57 @@ static void collect_garbage(void *self) {
   Py_XDECREF(collected);
 }
 
+/* ------------------------------------------------------------------ exceptions that a slot has left behind */
+
+static PyObject *take_exception(void) {
+  PyObject *type = NULL, *value = NULL, *traceback = NULL;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  if (traceback != NULL && value != NULL) PyException_SetTraceback(value, traceback);
+  Py_XDECREF(traceback);
+  Py_XDECREF(type);
+  return value;
+}
+
+static void write_exception(PyObject *exception, ab_error *error) {
+  char type[96];
+  native_type_name(exception, type, sizeof type);
+  PyObject *string = PyObject_Str(exception);
+  PyObject *bytes = string != NULL ? PyUnicode_AsEncodedString(string, "utf-8", "backslashreplace") : NULL;
+  const char *text = bytes != NULL ? PyBytes_AsString(bytes) : NULL;
+  if (text == NULL) PyErr_Clear();
+  snprintf(error->text, sizeof error->text, "%s%s%.400s", type, text != NULL && text[0] != '\0' ? ": " : "",
+           text != NULL ? text : "");
+  Py_XDECREF(bytes);
+  Py_XDECREF(string);
+}
+
+static void failure_release(ab_failure *self) {
+  PyObject *exception = self->object;
+  self->object = NULL;
+  if (exception == NULL || atomic_load_explicit(&ended, memory_order_acquire)) return; /* then a leak on purpose */
+  const PyGILState_STATE state = PyGILState_Ensure();
+  Py_DECREF(exception);
+  PyGILState_Release(state);
+}
+
+static int32_t take_stray_error(void *self, ab_error *error) {
+  (void)self;
+  if (PyErr_Occurred() == NULL) return 0;
+  const int stops = !PyErr_ExceptionMatches(PyExc_Exception);
+  PyObject *exception = take_exception();
+  if (exception == NULL) return 0;
+  write_exception(exception, error);
+  error->status = stops ? AB_CANCELLED : AB_INTERNAL;
+  ab_failure failure = {.struct_size = (uint32_t)sizeof failure,
+                        .status = AB_FRAMEWORK,
+                        .domain = "python",
+                        .object = exception,
+                        .release = failure_release};
+  ab_error_set_failure(error, &failure);
+  return 1;
+}
+
 /* ------------------------------------------------------------------ deferred work */
 
 void native_drain(void) {
@@ -140,4 +191,5 @@ const ab_runtime native_runtime = {
     .request_drain = request_drain,
     .lock_held = lock_held,
     .ending = ending,
+    .take_stray_error = take_stray_error,
 };

@@ -8,11 +8,18 @@ const ab_convert_options native_default_options = {
 
 int native_settings_changed;
 
-static uint32_t process_flags; /* AB_CONVERT_COPY_IMMUTABLE, AB_CONVERT_COPY_MUTABLE */
+/* What the process may set. */
+enum { CORE_DEFAULT = 2 };
+enum { SETTABLE = AB_CONVERT_COPY_IMMUTABLE | AB_CONVERT_COPY_MUTABLE | AB_CONVERT_NO_RECOVERY };
+
+static uint32_t process_flags; /* of SETTABLE */
 static uint32_t process_threads;
+static uint32_t process_retries; /* 0: the core's default, or none with AB_CONVERT_NO_RECOVERY */
 static int scopes; /* contexts, anywhere, that have settings of their own */
 
-static void note_change(void) { native_settings_changed = process_flags != 0 || process_threads != 0 || scopes != 0; }
+static void note_change(void) {
+  native_settings_changed = process_flags != 0 || process_threads != 0 || process_retries != 0 || scopes != 0;
+}
 
 static int unsigned_of(PyObject *value, uint32_t *result) {
   const unsigned long read = PyLong_AsUnsignedLong(value);
@@ -21,20 +28,24 @@ static int unsigned_of(PyObject *value, uint32_t *result) {
   return 0;
 }
 
-/* (mask, flags, threads): the flags in `mask` are as `flags` says; threads is None where the context leaves it. */
+/* As an unsigned number, unless it is None: the context leaves it as the process has it. */
+static int number_of(PyObject *value, uint32_t *result) { return value == Py_None ? 0 : unsigned_of(value, result); }
+
+/* (mask, flags, threads, max_retries): the flags in `mask` are as `flags` says. */
 static int apply_scope(PyObject *scope, ab_convert_options *options) {
   uint32_t mask = 0;
   uint32_t flags = 0;
   if (unsigned_of(PyTuple_GetItem(scope, 0), &mask) != 0 || unsigned_of(PyTuple_GetItem(scope, 1), &flags) != 0)
     return -1;
   options->flags = (options->flags & ~mask) | (flags & mask);
-  PyObject *threads = PyTuple_GetItem(scope, 2);
-  return threads == Py_None ? 0 : unsigned_of(threads, &options->threads);
+  if (number_of(PyTuple_GetItem(scope, 2), &options->threads) != 0) return -1;
+  return number_of(PyTuple_GetItem(scope, 3), &options->max_retries);
 }
 
 int native_settings_apply(ab_convert_options *options) {
   options->flags |= process_flags;
   options->threads = process_threads;
+  options->max_retries = process_retries;
   if (scopes == 0) return 0;
   PyObject *scope = PyObject_CallNoArgs(native_hook.scope);
   if (scope == NULL) return -1;
@@ -45,14 +56,17 @@ int native_settings_apply(ab_convert_options *options) {
 
 NATIVE_CALL(native_set_settings) {
   (void)module;
-  static const native_signature signature = {"set_settings", {"flags", "threads"}, 2, 2};
+  static const native_signature signature = {"set_settings", {"flags", "threads", "max_retries"}, 3, 3};
   PyObject *values[NATIVE_MAX_ARGUMENTS];
   uint32_t flags = 0;
   uint32_t threads = 0;
+  uint32_t retries = 0;
   if (native_arguments(&signature, args, count, names, values) != 0) return NULL;
   if (unsigned_of(values[0], &flags) != 0 || unsigned_of(values[1], &threads) != 0) return NULL;
-  process_flags = flags & (AB_CONVERT_COPY_IMMUTABLE | AB_CONVERT_COPY_MUTABLE);
+  if (unsigned_of(values[2], &retries) != 0) return NULL;
+  process_flags = flags & SETTABLE;
   process_threads = threads;
+  process_retries = retries == CORE_DEFAULT ? 0 : retries; /* so that the default stays the quick way */
   note_change();
   Py_RETURN_NONE;
 }

@@ -85,19 +85,22 @@ static int handle_of(PyObject *value, uintptr_t *handle) {
   return 0;
 }
 
-/* The protocol: __cuda_stream__() gives (version, handle). */
-static PyObject *by_protocol(PyObject *object) {
-  PyObject *pair = PyObject_CallMethod(object, "__cuda_stream__", NULL);
+/* The protocol: __cuda_stream__() gives (version, handle). Takes `method`. */
+static PyObject *by_protocol(PyObject *method) {
+  PyObject *pair = PyObject_CallNoArgs(method);
+  Py_DECREF(method);
   PyObject *handle = pair != NULL ? PySequence_GetItem(pair, 1) : NULL;
   Py_XDECREF(pair);
   return handle;
 }
 
 static PyObject *handle_object(PyObject *object) {
-  if (PyObject_HasAttrString(object, "__cuda_stream__")) return by_protocol(object);
-  static const char *const names[] = {"cuda_stream", "ptr"}; /* torch, CuPy */
-  for (size_t index = 0; index < sizeof names / sizeof names[0]; index++)
-    if (PyObject_HasAttrString(object, names[index])) return PyObject_GetAttrString(object, names[index]);
+  static const char *const names[] = {"__cuda_stream__", "cuda_stream", "ptr"}; /* the protocol, torch, CuPy */
+  for (size_t index = 0; index < sizeof names / sizeof names[0]; index++) {
+    PyObject *found = PyObject_GetAttrString(object, names[index]);
+    if (found != NULL) return index == 0 ? by_protocol(found) : found;
+    if (native_no() != 0) return NULL;
+  }
   PyErr_Format(PyExc_TypeError,
                "stream must be None, a CUDA stream handle, or an object with __cuda_stream__, cuda_stream or ptr, "
                "not %R",
@@ -106,18 +109,18 @@ static PyObject *handle_object(PyObject *object) {
 }
 
 /* The device an object names: CuPy's device_id, torch's device.index. Where it names none `device` stays. */
-static void device_of(PyObject *object, DLDevice *device) {
+static int device_of(PyObject *object, DLDevice *device) {
   PyObject *index = PyObject_GetAttrString(object, "device_id");
   if (index == NULL) {
-    PyErr_Clear();
+    if (native_no() != 0) return -1;
     PyObject *place = PyObject_GetAttrString(object, "device");
     index = place != NULL ? PyObject_GetAttrString(place, "index") : NULL;
     Py_XDECREF(place);
   }
   const long number = index != NULL ? PyLong_AsLong(index) : -1;
   Py_XDECREF(index);
-  PyErr_Clear();
   if (number >= 0 && number <= INT32_MAX) device->device_id = (int32_t)number;
+  return native_no();
 }
 
 static int read_object(PyObject *object, ab_stream *stream) {
@@ -125,8 +128,7 @@ static int read_object(PyObject *object, ab_stream *stream) {
   PyObject *number = handle_object(object);
   const int result = number != NULL ? handle_of(number, &handle) : -1;
   Py_XDECREF(number);
-  if (result != 0) return -1;
-  device_of(object, &stream->device);
+  if (result != 0 || device_of(object, &stream->device) != 0) return -1;
   set_handle(stream, handle);
   return stream->kind == AB_STREAM_HANDLE ? own(stream, object) : 0;
 }

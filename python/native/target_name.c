@@ -19,6 +19,11 @@ static known_name known[NAMES];
 static atomic_int known_count;
 static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER; /* writers; only free-threaded Pythons have several */
 
+static void names_lock(void) { pthread_mutex_lock(&known_lock); }
+static void names_unlock(void) { pthread_mutex_unlock(&known_lock); }
+
+int native_names_init(void) { return pthread_atfork(names_lock, names_unlock, names_unlock); }
+
 /* Returns 1 if the list took the name, and with it the caller's reference. */
 static int append(PyObject *name, const ab_backend *backend) {
   pthread_mutex_lock(&known_lock);
@@ -41,7 +46,7 @@ static void remember(PyObject *name, const ab_backend *backend) {
 }
 
 /* The public API does not say for which runtime a backend is; the plugin's own descriptor does. */
-static int gives_python_objects(const ab_backend *backend) {
+int native_is_for_python(const ab_backend *backend) {
   void *library = dlopen(ab_backend_path(backend), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
   if (library == NULL) return 0;
   const ab_plugin_descriptor *descriptor = dlsym(library, AB_PLUGIN_SYMBOL);
@@ -51,7 +56,7 @@ static int gives_python_objects(const ab_backend *backend) {
 }
 
 static const ab_backend *checked(const ab_backend *backend) {
-  if (gives_python_objects(backend)) return backend;
+  if (native_is_for_python(backend)) return backend;
   ab_error error;
   ab_error_init(&error);
   ab_error_set(&error, AB_UNSUPPORTED, "%s is a backend for C programs: its arrays are no Python objects",
@@ -94,8 +99,7 @@ static const ab_backend *find_slowly(PyObject *name, const char *named) {
   const ab_backend *backend = NULL;
   if (value != NULL && PyUnicode_Check(value)) {
     backend = find_text(value);
-  } else {
-    PyErr_Clear();
+  } else if (native_no() == 0) {
     PyErr_Format(PyExc_TypeError, "%s must be the name of a backend, such as \"torch\", not %R", named, name);
   }
   Py_XDECREF(value);
@@ -116,16 +120,39 @@ PyObject *native_backend_name(const ab_backend *backend) {
 const ab_backend *native_owner_of(PyObject *object, ab_error *error) {
   const ab_backend *backend = NULL;
   if (native_discover() != 0) return NULL;
-  if (ab_detect(native_bridge(), object, &backend, error) == AB_OK) return backend;
+  const ab_status status = ab_detect(native_bridge(), object, &backend, error);
+  if (status == AB_OK) return backend;
+  if (status != AB_NOT_RECOGNIZED) return NULL;
   /* A type nobody knows may belong to a plugin that is only announced. */
   if (native_discover_announced() <= 0) return NULL;
   ab_error_clear(error);
   return ab_detect(native_bridge(), object, &backend, error) == AB_OK ? backend : NULL;
 }
 
+static int count_broken(void *context, const ab_trace_entry *entry) {
+  const size_t length = strlen(entry->path);
+  const int is_file = length > 3 && strcmp(entry->path + length - 3, ".so") == 0;
+  // UNSUPPORTED is a second plugin of a name that is taken: the first one works.
+  if (is_file && entry->status != AB_OK && entry->status != AB_UNSUPPORTED) ++*(unsigned *)context;
+  return 0;
+}
+
+static void add_broken(ab_error *error) {
+  unsigned broken = 0;
+  ab_bridge_trace(native_bridge(), count_broken, &broken);
+  if (broken == 0) return;
+  const size_t used = strlen(error->text);
+  snprintf(error->text + used, sizeof error->text - used, "; %u plugin%s did not load: arraybridge doctor", broken,
+           broken == 1 ? "" : "s");
+}
+
 int native_not_owned(PyObject *object, ab_error *error) {
+  if (PyErr_Occurred()) {
+    ab_error_clear(error);
+    return 0;
+  }
+  if (error->status == AB_INTERNAL || error->status == AB_CANCELLED) return 1;
   ab_error_clear(error);
-  if (PyErr_Occurred()) return 0;
   char type[96];
   char names[400] = "";
   size_t used = 0;
@@ -137,5 +164,6 @@ int native_not_owned(PyObject *object, ab_error *error) {
   ab_error_set(error, AB_NOT_RECOGNIZED, "an object of type %s is no array of %s", type,
                count != 0 ? names : "any backend: none is loaded");
   if (count == 0) ab_error_hint(error, "`arraybridge doctor` shows every file that was looked at");
+  else add_broken(error);
   return 1;
 }

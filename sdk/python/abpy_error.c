@@ -14,15 +14,15 @@ static void failure_release(ab_failure *self) {
   if (exception == NULL || core_services == NULL) return;
   void *core = core_services->core;
   if (core_services->runtime_ending(core)) return;  // a leak on purpose: the interpreter is going away
+  // Whoever raises the exception takes the object first. Here nobody did, so a wish to stop is still unheard.
   if (core_services->lock_held(core)) {
-    Py_DECREF(exception);
+    abpy_drop_exception(exception);
   } else {
-    core_services->defer_release(core, abpy_drop, exception, NULL, 0, 0);
+    core_services->defer_release(core, abpy_drop_exception, exception, NULL, 0, 0);
   }
 }
 
-/// Takes the pending exception, normalised and with its traceback; NULL if there is none.
-static PyObject *take_exception(void) {
+PyObject *abpy_take_exception(void) {
   PyObject *type = NULL, *value = NULL, *traceback = NULL;
   PyErr_Fetch(&type, &value, &traceback);
   if (type == NULL) return NULL;
@@ -55,7 +55,7 @@ static void copy_line(const char *text, char line[MESSAGE_SIZE]) {
 static PyObject *utf8_of(PyObject *object) {
   PyObject *string = PyObject_Str(object);
   PyObject *bytes = string != NULL ? PyUnicode_AsEncodedString(string, "utf-8", "backslashreplace") : NULL;
-  if (bytes == NULL) PyErr_Clear();
+  if (bytes == NULL) abpy_clear();
   Py_XDECREF(string);
   return bytes;
 }
@@ -70,7 +70,7 @@ static void exception_line(PyObject *exception, char line[MESSAGE_SIZE]) {
 static void type_name(PyObject *exception, char line[MESSAGE_SIZE]) {
   PyObject *name = PyType_GetQualName(Py_TYPE(exception));
   const char *text = name != NULL ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
-  if (text == NULL) PyErr_Clear();
+  if (text == NULL) abpy_clear();
   copy_line(text != NULL ? text : "exception", line);
   Py_XDECREF(name);
 }
@@ -89,19 +89,16 @@ static void describe_exception(ab_error *error, ab_status status, const char *wh
 /* ------------------------------------------------------------------ the exception as an error */
 
 static ab_status status_of(PyObject *exception, ab_status status) {
-  PyObject *const stops[] = {PyExc_KeyboardInterrupt, PyExc_SystemExit, PyExc_GeneratorExit};
-  for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++) {
-    if (PyErr_GivenExceptionMatches(exception, stops[i])) return AB_CANCELLED;
-  }
+  if (abpy_asks_to_stop(exception)) return AB_CANCELLED;
   return PyErr_GivenExceptionMatches(exception, PyExc_MemoryError) ? AB_OOM : status;
 }
 
 static ab_status error_from_exception(ab_error *error, int want_text, ab_status status, const char *what) {
-  PyObject *exception = take_exception();
+  PyObject *exception = abpy_take_exception();
   if (exception == NULL) return ab_error_set(want_text ? error : NULL, status, "%s", what);
   status = status_of(exception, status);
   if (error == NULL) {
-    Py_DECREF(exception);
+    abpy_drop_exception(exception);
     return status;
   }
   error->status = status;
@@ -129,7 +126,7 @@ ab_status abpy_error_to(ab_error *error, ab_status status, const char *what) {
 static int take_equals(PyObject *string, const char *expected) {
   const char *text = string != NULL && PyUnicode_Check(string) ? PyUnicode_AsUTF8AndSize(string, NULL) : NULL;
   const int equal = text != NULL && strcmp(text, expected) == 0;
-  if (text == NULL) PyErr_Clear();
+  if (text == NULL) abpy_clear();
   Py_XDECREF(string);
   return equal;
 }
@@ -144,11 +141,12 @@ int abpy_exception_is(PyObject *exception, const char *module, const char *name)
   return exception != NULL && type_matches(exception, module, name);
 }
 
-static int text_matches(PyObject *exception, const char *anchor, int anywhere) {
+static int text_matches(PyObject *exception, const char *begins, const char *contains) {
+  if (begins == NULL && contains == NULL) return 1;
   PyObject *bytes = utf8_of(exception);
   const char *text = bytes != NULL ? PyBytes_AsString(bytes) : NULL;
-  const int matches =
-      text != NULL && (anywhere ? strstr(text, anchor) != NULL : strncmp(text, anchor, strlen(anchor)) == 0);
+  const int matches = text != NULL && (begins == NULL || strncmp(text, begins, strlen(begins)) == 0) &&
+                      (contains == NULL || strstr(text, contains) != NULL);
   Py_XDECREF(bytes);
   return matches;
 }
@@ -158,9 +156,18 @@ ab_status abpy_match_failure(const ab_failure *failure, const abpy_signature *si
   for (size_t i = 0; i < count; i++) {
     const abpy_signature *signature = &signatures[i];
     if (!type_matches(failure->object, signature->module, signature->type)) continue;
-    if (signature->anchor == NULL || text_matches(failure->object, signature->anchor, signature->anywhere)) {
-      return signature->verdict;
-    }
+    if (text_matches(failure->object, signature->begins, signature->contains)) return signature->verdict;
   }
   return AB_OK;
+}
+
+ab_status abpy_error_matched(const ab_call *call, ab_status status, const char *what, const abpy_signature *signatures,
+                             size_t count) {
+  const ab_status given = abpy_error(call, status, what);
+  if (given != status || call->error->failure.struct_size == 0) return given;
+  const ab_status verdict = abpy_match_failure(&call->error->failure, signatures, count);
+  if (verdict == AB_OK) return status;
+  call->error->status = verdict;
+  call->error->failure.status = verdict;
+  return verdict;
 }

@@ -25,8 +25,26 @@ PyObject *abpy_imported(const char *module) {
   return found == Py_None ? NULL : found;
 }
 
+/// 1 if the import of `module` has not come to its end. For another thread's import Python waits, so it is our own:
+/// code that runs during the import, such as a signal handler, has come here.
+static int is_half_imported(PyObject *module) {
+  PyObject *flag = abpy_attribute(module, "__spec__._initializing");
+  const int half = flag == Py_True;
+  Py_XDECREF(flag);
+  return half;
+}
+
 PyObject *abpy_import(const ab_call *call, const char *module, const char *pip_name) {
   PyObject *imported = PyImport_ImportModule(module);
+  if (imported != NULL && is_half_imported(imported)) {
+    Py_DECREF(imported);
+    ab_error_set(call->error, AB_UNAVAILABLE, "%s is being imported right now: it cannot be used yet", module);
+    ab_error_hint(call->error,
+                  "convert after `import %s` has returned, not in what runs during it, such as a signal "
+                  "handler",
+                  module);
+    return NULL;
+  }
   if (imported != NULL) return imported;
   char what[128];
   snprintf(what, sizeof what, "%s cannot be imported", module);
@@ -41,13 +59,19 @@ PyObject *abpy_attribute(PyObject *object, const char *dotted) {
     const size_t length = strcspn(dotted, ".");
     snprintf(name, sizeof name, "%.*s", (int)length, dotted);
     PyObject *next = length < sizeof name ? PyObject_GetAttrString(object, name) : NULL;
-    if (next == NULL) PyErr_Clear();
+    if (next == NULL) abpy_clear();
     Py_DECREF(object);
     object = next;
     if (dotted[length] == '\0') break;
     dotted += length + 1;
   }
   return object;
+}
+
+int abpy_has(PyObject *object, const char *name) {
+  PyObject *value = abpy_attribute(object, name);
+  Py_XDECREF(value);
+  return value != NULL;
 }
 
 PyTypeObject *abpy_type(const char *module, const char *name) {
@@ -58,11 +82,28 @@ PyTypeObject *abpy_type(const char *module, const char *name) {
   return NULL;
 }
 
+void abpy_prepare_device(const ab_services *services, int32_t device_type) {
+  const ab_device_ops *ops = services->device_ops(services->core, device_type);
+  if (ops == NULL || !AB_HAS_FIELD(ops, ab_device_ops, prepare) || ops->prepare == NULL) return;
+  ab_report report = {.struct_size = (uint32_t)sizeof report};
+  ab_error error;
+  ab_error_init(&error);
+  const ab_call call = {.struct_size = (uint32_t)sizeof call,
+                        .flags = AB_CALL_NO_TEXT,
+                        .self = ops->self,
+                        .report = &report,
+                        .error = &error};
+  void *token = services->blocking_begin(services->core);
+  ops->prepare(&call);
+  services->blocking_end(services->core, token);
+  ab_error_clear(&error);
+}
+
 void abpy_default_environment(const char *name, const char *value) {
   PyObject *os = PyImport_ImportModule("os");
   PyObject *environ_ = os != NULL ? PyObject_GetAttrString(os, "environ") : NULL;
   PyObject *old = environ_ != NULL ? PyObject_CallMethod(environ_, "setdefault", "ss", name, value) : NULL;
-  if (old == NULL) PyErr_Clear();
+  if (old == NULL) abpy_clear();
   Py_XDECREF(old);
   Py_XDECREF(environ_);
   Py_XDECREF(os);
@@ -74,7 +115,7 @@ void abpy_default_environment(const char *name, const char *value) {
 static PyObject *call_with_text(const char *module, const char *function, const char *argument) {
   PyObject *imported = PyImport_ImportModule(module);
   PyObject *result = imported != NULL ? PyObject_CallMethod(imported, function, "s", argument) : NULL;
-  if (result == NULL) PyErr_Clear();
+  if (result == NULL) abpy_clear();
   Py_XDECREF(imported);
   return result;
 }
@@ -83,7 +124,7 @@ static PyObject *call_with_text(const char *module, const char *function, const 
 static int take_text(PyObject *string, char *text, size_t size) {
   const char *characters = string != NULL && PyUnicode_Check(string) ? PyUnicode_AsUTF8AndSize(string, NULL) : NULL;
   if (characters != NULL) snprintf(text, size, "%s", characters);
-  if (characters == NULL) PyErr_Clear();
+  if (characters == NULL) abpy_clear();
   Py_XDECREF(string);
   return characters != NULL;
 }

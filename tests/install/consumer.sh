@@ -32,7 +32,8 @@ CONFIG=$(find "$PREFIX" -name arraybridge-config.cmake)
 LIBDIR=$(dirname "$(dirname "$(dirname "$CONFIG")")")
 for file in "$LIBDIR/libarraybridge.so" "$LIBDIR/libarraybridge.so.1" "$LIBDIR/pkgconfig/arraybridge-sdk.pc" \
   "$PREFIX/include/arraybridge/arraybridge.h" "$PREFIX/include/arraybridge/plugin.h" "$PREFIX/include/arraybridge/python/abpy.h" \
-  "$PREFIX/include/dlpack/dlpack.h" "$PREFIX/share/arraybridge/template/array_plugin.c"; do
+  "$PREFIX/include/dlpack/dlpack.h" "$PREFIX/share/arraybridge/template/array_plugin.c" \
+  "$PREFIX/share/arraybridge/plugin-author.md"; do
   expect "${file#"$PREFIX/"}" test -s "$file" || true
 done
 expect "no installed CMake or pkg-config file names the sources" \

@@ -84,7 +84,7 @@ for file in lib/libarraybridge.so.1 _native.so command/__init__.py include/array
   include/arraybridge/plugin.h include/arraybridge/types.h include/arraybridge/python/abpy.h include/dlpack/dlpack.h \
   lib/cmake/arraybridge/arraybridge-config.cmake lib/cmake/arraybridge-sdk/arraybridge-sdk-config.cmake \
   lib/cmake/arraybridge-sdk/ArraybridgePlugin.cmake share/arraybridge/template/CMakeLists.txt \
-  share/arraybridge/template/array_plugin.c share/arraybridge/template/README.md \
+  share/arraybridge/template/array_plugin.c share/arraybridge/template/README.md share/arraybridge/plugin-author.md \
   plugins/arraybridge_{numpy,torch,tensorflow,jax,pyclesperanto,cupy}.so; do
   expect "$file" test -s "$PACKAGE/$file"
 done

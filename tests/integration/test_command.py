@@ -116,7 +116,8 @@ def test_info_without_devices_has_its_keys() -> None:
     found = answer("info", "--no-devices")
     assert {"arraybridge", "contract", "python", "implementation", "platform"} <= found["versions"].keys()
     numpy = next(one for one in found["backends"] if one["name"] == "numpy")
-    keys = {"name", "version", "path", "installed", "imported", "framework_version", "detail", "devices", "problem"}
+    keys = {"name", "version", "path", "installed", "imported", "framework_version", "detail", "probed", "python",
+            "devices", "problem"}  # fmt: skip
     assert keys <= numpy.keys()
     assert numpy["installed"] and not numpy["imported"] and numpy["devices"] is None
 
@@ -269,7 +270,8 @@ def test_no_plugin_at_all_is_a_problem() -> None:
 
 
 def backend_row(**values: Any) -> dict[str, Any]:
-    return {"name": "ring", "installed": True, "framework_version": "1.0", "detail": "", **values}
+    known = {"name": "ring", "installed": True, "framework_version": "1.0", "detail": "", "probed": "OK"}
+    return {**known, "python": True, **values}
 
 
 @pytest.mark.parametrize(("status", "severity"), [("NO_DEVICE", "note"), ("FRAMEWORK", "problem")])
@@ -336,7 +338,7 @@ def test_variables_are_judged(variables: dict[str, str], severity: str, word: st
 
 def test_paths_name_folders_that_exist() -> None:
     found = answer("paths")
-    assert found.keys() == {"include", "cmake", "plugins", "library", "template"}
+    assert found.keys() == {"include", "cmake", "plugins", "library", "template", "guide"}
     assert (Path(found["include"]) / "arraybridge" / "plugin.h").exists()
     assert list(Path(found["plugins"]).glob("arraybridge_*.so"))
     assert call("paths", "--include").stdout == found["include"] + "\n"

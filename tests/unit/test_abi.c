@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The binary interface, revision 1.0: where every field lies. A line here is never changed, only added: plugins that
  * were built with it are out there. And what the helpers of types.h promise. */
-#include <check.h>
-
 #include <arraybridge/arraybridge.h>
 #include <arraybridge/plugin.h>
+
+#include "check_main.h"
 
 #define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), "1.0: " #type " has " #bytes " bytes")
 #define FIELD(type, name, offset, bytes)                                                   \
@@ -103,7 +103,7 @@ FIELD(ab_capabilities, alignment, 28, 4);
 FIELD(ab_capabilities, max_bytes, 32, 8);
 FIELD(ab_capabilities, tensor_devices, 40, 8);
 FIELD(ab_capabilities, plugin_flags, 48, 4);
-FIELD(ab_capabilities, reserved, 52, 4);
+FIELD(ab_capabilities, min_ndim, 52, 4);
 FIELD(ab_capabilities, dlpack_max, 56, 8);
 
 SIZE(ab_device_info, 80);
@@ -231,7 +231,7 @@ FIELD(ab_plugin_descriptor, flags, 48, 4);
 FIELD(ab_plugin_descriptor, reserved, 52, 4);
 FIELD(ab_plugin_descriptor, create, 56, 8);
 
-SIZE(ab_runtime, 112);
+SIZE(ab_runtime, 120);
 FIELD(ab_runtime, struct_size, 0, 4);
 FIELD(ab_runtime, kind, 4, 4);
 FIELD(ab_runtime, abi, 8, 8);
@@ -247,6 +247,7 @@ FIELD(ab_runtime, collect_garbage, 80, 8);
 FIELD(ab_runtime, request_drain, 88, 8);
 FIELD(ab_runtime, lock_held, 96, 8);
 FIELD(ab_runtime, ending, 104, 8);
+FIELD(ab_runtime, take_stray_error, 112, 8);
 
 SIZE(ab_bridge_options, 32);
 FIELD(ab_bridge_options, struct_size, 0, 4);
@@ -299,7 +300,7 @@ FIELD(ab_record, step_count, 72, 4);
 FIELD(ab_record, step_size, 76, 4);
 FIELD(ab_record, steps, 80, 2688);
 
-SIZE(ab_convert_options, 56);
+SIZE(ab_convert_options, 80);
 FIELD(ab_convert_options, struct_size, 0, 4);
 FIELD(ab_convert_options, flags, 4, 4);
 FIELD(ab_convert_options, device, 8, 8);
@@ -310,7 +311,35 @@ FIELD(ab_convert_options, dtype, 28, 4);
 FIELD(ab_convert_options, stream, 32, 8);
 FIELD(ab_convert_options, record, 40, 8);
 FIELD(ab_convert_options, threads, 48, 4);
-FIELD(ab_convert_options, reserved, 52, 4);
+FIELD(ab_convert_options, scaling, 52, 4);
+FIELD(ab_convert_options, nan, 56, 8);
+FIELD(ab_convert_options, scaled, 64, 8);
+FIELD(ab_convert_options, max_retries, 72, 4);
+FIELD(ab_convert_options, reserved, 76, 4);
+
+SIZE(ab_scale_report, 24);
+FIELD(ab_scale_report, struct_size, 0, 4);
+FIELD(ab_scale_report, reserved, 4, 4);
+FIELD(ab_scale_report, saturated, 8, 8);
+FIELD(ab_scale_report, overflowed, 16, 8);
+
+SIZE(ab_number, 16);
+FIELD(ab_number, kind, 0, 4);
+FIELD(ab_number, reserved, 4, 4);
+FIELD(ab_number, as, 8, 8);
+
+SIZE(ab_survey_report, 592);
+FIELD(ab_survey_report, struct_size, 0, 4);
+FIELD(ab_survey_report, ndim, 4, 4);
+FIELD(ab_survey_report, count, 8, 8);
+FIELD(ab_survey_report, numbers, 16, 8);
+FIELD(ab_survey_report, minimum, 24, 16);
+FIELD(ab_survey_report, maximum, 40, 16);
+FIELD(ab_survey_report, nan_count, 56, 8);
+FIELD(ab_survey_report, infinite_count, 64, 8);
+FIELD(ab_survey_report, fractional, 72, 4);
+FIELD(ab_survey_report, stopped, 76, 4);
+FIELD(ab_survey_report, first_nan, 80, 512);
 /* clang-format on */
 #endif
 
@@ -329,6 +358,9 @@ _Static_assert(AB_SLOT_FROM_DLPACK == 0 && AB_SLOT_FROM_HOST == 1, "1.0: slots")
 _Static_assert(AB_COPY_IF_NEEDED == 0 && AB_COPY_ALWAYS == 1 && AB_COPY_NEVER == 2, "1.0: copy rules");
 _Static_assert(AB_CASTING_NO == 0 && AB_CASTING_SAFE == 1 && AB_CASTING_SAME_KIND == 2 && AB_CASTING_UNSAFE == 3,
                "1.0: casting rules");
+_Static_assert(AB_SCALING_NONE == 0 && AB_SCALING_CLIP == 1 && AB_SCALING_UNIT == 2 && AB_SCALING_EXACT == 3 &&
+                   AB_SCALING_MINMAX == 4 && AB_SCALING_WRAP == 5,
+               "1.0: scalings");
 _Static_assert(AB_STEP_SAME == 0 && AB_STEP_EXCHANGE == 1 && AB_STEP_WRAP == 2 && AB_STEP_MAP == 3 &&
                    AB_STEP_PIVOT == 4 && AB_STEP_TO_HOST == 5 && AB_STEP_FROM_HOST == 6,
                "1.0: step kinds");
@@ -440,7 +472,7 @@ START_TEST(an_error_owns_one_failure) {
   ab_failure first = failure(1), second = failure(2), third = failure(3);
   ab_error_set_failure(&error, &first);
   ck_assert_uint_eq(first.struct_size, 0); /* moved */
-  ck_assert_ptr_null(first.release);
+  ck_assert(first.release == NULL);
   ab_error_set(&error, AB_FRAMEWORK, "kept");
   ck_assert_int_eq(error.failure.code, 1);
   ck_assert_int_eq(released, 0);
@@ -493,9 +525,9 @@ START_TEST(every_step_has_a_name) {
 }
 END_TEST
 
-int main(void) {
-  Suite *suite = suite_create("abi");
-  TCase *tests = tcase_create("abi");
+Suite *unit_suite(void) {
+  Suite *const suite = suite_create("abi");
+  TCase *const tests = unit_case(suite, "abi", NULL, NULL);
   tcase_add_test(tests, a_field_is_there_if_the_writer_knew_all_of_it);
   tcase_add_test(tests, filling_stops_where_the_smaller_of_the_two_ends);
   tcase_add_test(tests, unknown_flags_of_a_call_are_seen);
@@ -505,10 +537,5 @@ int main(void) {
   tcase_add_test(tests, a_slot_fails_without_a_text_that_nobody_reads);
   tcase_add_test(tests, every_status_has_a_name_and_a_text);
   tcase_add_test(tests, every_step_has_a_name);
-  suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  const int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed != 0;
+  return suite;
 }

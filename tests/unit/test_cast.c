@@ -2,10 +2,10 @@
  *
  * Casts. Narrow floats are checked against their definition, in double; the rest against C's own conversions.
  */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 
+#include "check_main.h"
 #include "dtype.h"
 #include "kernels/cast.h"
 #include "memory.h"
@@ -358,24 +358,22 @@ START_TEST(cast_refuses_what_it_does_not_know) {
 }
 END_TEST
 
-int main(void) {
-  Suite *suite = suite_create("cast");
-  TCase *narrow = tcase_create("narrow floats");
+Suite *unit_suite(void) {
+  Suite *const suite = suite_create("cast");
+  TCase *const narrow = unit_case(suite, "narrow floats", NULL, NULL);
   tcase_set_timeout(narrow, 60);
   tcase_add_loop_test(narrow, narrow_floats_widen_exactly, 0, NARROW_COUNT);
   tcase_add_loop_test(narrow, narrow_floats_round_once_to_nearest_even, 0, NARROW_COUNT);
   tcase_add_loop_test(narrow, narrow_floats_overflow_as_they_should, 0, NARROW_COUNT);
   tcase_add_test(narrow, large_integers_round_once_to_bfloat16);
-  suite_add_tcase(suite, narrow);
-  TCase *native = tcase_create("native");
+  TCase *const native = unit_case(suite, "native", NULL, NULL);
   tcase_add_test(native, floats_saturate_where_c_says_nothing);
   tcase_add_test(native, floats_reach_the_ends_of_integers);
   tcase_add_test(native, integers_wrap_and_keep_their_sign);
   tcase_add_test(native, bool_is_whether_it_is_not_zero);
   tcase_add_test(native, complex_gives_its_real_part);
   tcase_add_test(native, every_pair_carries_small_numbers);
-  suite_add_tcase(suite, native);
-  TCase *layouts = tcase_create("layouts");
+  TCase *const layouts = unit_case(suite, "layouts", NULL, NULL);
   tcase_set_timeout(layouts, 60);
   tcase_add_test(layouts, cast_honours_any_layout);
   tcase_add_test(layouts, cast_on_threads_honours_any_layout);
@@ -383,10 +381,5 @@ int main(void) {
   tcase_add_test(layouts, cast_on_threads_splits_compact_memory);
   tcase_add_test(layouts, cast_takes_single_elements_and_none);
   tcase_add_test(layouts, cast_refuses_what_it_does_not_know);
-  suite_add_tcase(suite, layouts);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  const int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -3,12 +3,12 @@
  * Copies between layouts, against a reference that goes element by element.
  */
 #include <arraybridge/types.h>
-#include <check.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "check_main.h"
 #include "kernels/copy.h"
 
 enum { MAX_TEST_NDIM = 6, PADDING = 64, FILLER = 0xA5 };
@@ -278,9 +278,9 @@ START_TEST(copy_writes_strided_destinations) {
 }
 END_TEST
 
-int main(void) {
-  Suite *suite = suite_create("copy");
-  TCase *layouts = tcase_create("layouts");
+Suite *unit_suite(void) {
+  Suite *const suite = suite_create("copy");
+  TCase *const layouts = unit_case(suite, "layouts", NULL, NULL);
   tcase_set_timeout(layouts, 120);
   tcase_add_test(layouts, copy_keeps_compact_memory);
   tcase_add_test(layouts, copy_takes_a_single_element);
@@ -294,10 +294,5 @@ int main(void) {
   tcase_add_test(layouts, copy_on_threads_agrees_with_the_reference);
   tcase_add_test(layouts, copy_works_where_no_thread_can_be_had);
   tcase_add_test(layouts, copy_writes_strided_destinations);
-  suite_add_tcase(suite, layouts);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  const int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -2,9 +2,9 @@
  *
  * The table of dtypes, and the allocation seam that everything else stands on.
  */
-#include <check.h>
 #include <stdlib.h>
 
+#include "check_main.h"
 #include "dtype.h"
 #include "memory.h"
 
@@ -185,30 +185,23 @@ START_TEST(sizes_do_not_overflow) {
 }
 END_TEST
 
-int main(void) {
-  Suite *suite = suite_create("dtype");
-  TCase *table = tcase_create("table");
+Suite *unit_suite(void) {
+  Suite *const suite = suite_create("dtype");
+  TCase *const table = unit_case(suite, "table", NULL, NULL);
   tcase_add_loop_test(table, dtype_table_is_total, 0, AB__DTYPE_COUNT);
   tcase_add_test(table, dtype_index_knows_only_the_table);
   tcase_add_test(table, dtype_index_refuses_lanes);
   tcase_add_test(table, dtype_parse_names_what_it_refuses);
-  suite_add_tcase(suite, table);
-  TCase *casting = tcase_create("casting");
+  TCase *const casting = unit_case(suite, "casting", NULL, NULL);
   tcase_add_test(casting, casting_no_allows_only_the_same_dtype);
   tcase_add_test(casting, casting_rules_include_each_other);
   tcase_add_test(casting, safe_casts_chain);
   tcase_add_test(casting, casting_follows_numpy);
   tcase_add_test(casting, casting_knows_the_narrow_floats);
-  suite_add_tcase(suite, casting);
-  TCase *memory = tcase_create("memory");
+  TCase *const memory = unit_case(suite, "memory", NULL, NULL);
   tcase_add_test(memory, allocation_is_aligned_and_counted);
   tcase_add_test(memory, allocation_refuses_what_cannot_be);
   tcase_add_test(memory, allocation_fails_where_told);
   tcase_add_test(memory, sizes_do_not_overflow);
-  suite_add_tcase(suite, memory);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  const int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

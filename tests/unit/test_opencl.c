@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Sharing memory with OpenCL, on a real device (PoCL). Without an OpenCL platform: "SKIP: …" and exit code 77. */
-#include <check.h>
-
+#include "check_main.h"
 #include "device/opencl_internal.h"
 
 #ifndef AB__HAS_OPENCL
-int main(void) {
+Suite *unit_suite(void) {
   printf("SKIP: built without OpenCL headers\n");
-  return 77;
+  return NULL;
 }
 #else
 
@@ -554,10 +553,10 @@ static int device_is_missing(void) {
   return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-int main(void) {
-  if (device_is_missing()) return 77;
-  Suite *suite = suite_create("opencl");
-  TCase *cases = tcase_create("opencl");
+Suite *unit_suite(void) {
+  if (device_is_missing()) return NULL;
+  Suite *const suite = suite_create("opencl");
+  TCase *const cases = unit_case(suite, "opencl", NULL, NULL);
   tcase_set_timeout(cases, 120);  // PoCL compiles the probe's kernel
   tcase_add_test(cases, prepare_opens_the_vendor_libraries_and_says_so);
   tcase_add_test(cases, prepare_leaves_a_loaded_vendor_library_alone);
@@ -579,11 +578,6 @@ int main(void) {
   tcase_add_test(cases, forked_child_is_refused_and_leaks);
   tcase_add_test(cases, every_allocation_may_fail);
   tcase_add_test(cases, threads_share_one_buffer_and_wrap_their_own);
-  suite_add_tcase(suite, cases);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  const int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }
 #endif

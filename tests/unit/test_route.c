@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Every way of the table: when it makes no sense, when it is refused and why, and which dtype is nearest. */
-#include <check.h>
-
+#include "check_main.h"
 #include "record.h"
 #include "route.h"
 #include "toy.h"
@@ -237,6 +236,10 @@ START_TEST(rules_are_refused_by_mutability) {
       {AB_READ_ONLY, 0, 0, "read-only"},
       {AB_READ_ONLY, 0, AB_CARRIES_READ_ONLY, NULL},
       {AB_READ_ONLY, AB_CONVERT_COPY_IMMUTABLE, AB_CARRIES_READ_ONLY, "immutable=\"copy\""},
+      {AB_MUTABLE, AB_CONVERT_COPY_LATE_READS, 0, NULL},
+      {AB_MUTABLE, AB_CONVERT_COPY_LATE_READS, AB_READS_HOST_LATER, "after the call"},
+      {AB_MUTABLE, 0, AB_READS_HOST_LATER, NULL},
+      {AB_IMMUTABLE, AB_CONVERT_COPY_LATE_READS, AB_READS_HOST_LATER, NULL},
       {3, 0, 0, "read-only"},
   };
   for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
@@ -376,35 +379,27 @@ START_TEST(the_same_reason_against_another_way_is_said_again) {
 }
 END_TEST
 
-#define ADD(test) tcase_add_test(tests, test)
-
-int main(void) {
-  Suite *suite = suite_create("route");
-  TCase *tests = tcase_create("route");
-  tcase_add_checked_fixture(tests, setup, teardown);
-  ADD(ways_make_sense_by_the_devices_of_both_ends);
-  ADD(cheaper_ways_come_first);
-  ADD(fitting_memory_may_go_every_sensible_way);
-  ADD(missing_slots_close_their_ways);
-  ADD(an_unshareable_array_is_neither_shared_nor_mapped);
-  ADD(without_an_address_the_tensor_may_tell);
-  ADD(each_slot_has_its_own_abilities);
-  ADD(copy_never_leaves_the_ways_that_share);
-  ADD(copy_always_closes_them);
-  ADD(memory_of_another_device_is_not_exchanged);
-  ADD(a_copy_is_no_more_aligned_than_an_allocation);
-  ADD(layouts_are_refused_as_they_are_named);
-  ADD(rules_are_refused_by_mutability);
-  ADD(addresses_are_refused_by_alignment);
-  ADD(dtype_and_byte_order_are_refused);
-  ADD(abilities_refuse_by_dtype_shape_and_size);
-  ADD(the_nearest_dtype_is_of_the_same_kind_and_loses_least);
-  ADD(a_record_says_each_refusal_once_and_keeps_room);
-  ADD(the_same_reason_against_another_way_is_said_again);
-  suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  const int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed != 0;
+Suite *unit_suite(void) {
+  Suite *const suite = suite_create("route");
+  TCase *const tests = unit_case(suite, "route", setup, teardown);
+  tcase_add_test(tests, ways_make_sense_by_the_devices_of_both_ends);
+  tcase_add_test(tests, cheaper_ways_come_first);
+  tcase_add_test(tests, fitting_memory_may_go_every_sensible_way);
+  tcase_add_test(tests, missing_slots_close_their_ways);
+  tcase_add_test(tests, an_unshareable_array_is_neither_shared_nor_mapped);
+  tcase_add_test(tests, without_an_address_the_tensor_may_tell);
+  tcase_add_test(tests, each_slot_has_its_own_abilities);
+  tcase_add_test(tests, copy_never_leaves_the_ways_that_share);
+  tcase_add_test(tests, copy_always_closes_them);
+  tcase_add_test(tests, memory_of_another_device_is_not_exchanged);
+  tcase_add_test(tests, a_copy_is_no_more_aligned_than_an_allocation);
+  tcase_add_test(tests, layouts_are_refused_as_they_are_named);
+  tcase_add_test(tests, rules_are_refused_by_mutability);
+  tcase_add_test(tests, addresses_are_refused_by_alignment);
+  tcase_add_test(tests, dtype_and_byte_order_are_refused);
+  tcase_add_test(tests, abilities_refuse_by_dtype_shape_and_size);
+  tcase_add_test(tests, the_nearest_dtype_is_of_the_same_kind_and_loses_least);
+  tcase_add_test(tests, a_record_says_each_refusal_once_and_keeps_room);
+  tcase_add_test(tests, the_same_reason_against_another_way_is_said_again);
+  return suite;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "check_main.h"
 #include "memory.h"
 #include "release.h"
 #include "tensor.h"
@@ -310,9 +310,9 @@ START_TEST(queue_runs_the_oldest_first) {
 }
 END_TEST
 
-int main(void) {
-  Suite *suite = suite_create("tensor");
-  TCase *tests = tcase_create("tensor");
+Suite *unit_suite(void) {
+  Suite *const suite = suite_create("tensor");
+  TCase *const tests = unit_case(suite, "tensor", NULL, NULL);
   tcase_add_test(tests, new_tensor_drops_its_owner_once);
   tcase_add_test(tests, new_tensor_refuses_too_many_dimensions);
   tcase_add_test(tests, adopt_fills_in_missing_strides);
@@ -328,10 +328,5 @@ int main(void) {
   tcase_add_test(tests, nothing_is_released_after_the_end);
   tcase_add_test(tests, queue_runs_each_release_once_under_contention);
   tcase_add_test(tests, queue_runs_the_oldest_first);
-  suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  const int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed != 0;
+  return suite;
 }

@@ -89,6 +89,9 @@ typedef struct ab_runtime {
   int32_t (*lock_held)(void *self);
   /// 1 after the runtime has begun to end. No lock needed.
   int32_t (*ending)(void *self);
+  /// Takes the exception that a slot has left pending: 1, with its text and its failure in `error`, whose status is
+  /// AB_CANCELLED if it asks the program to stop, else AB_INTERNAL. 0: there is none. Needs the lock.
+  int32_t (*take_stray_error)(void *self, ab_error *error);
 } ab_runtime;
 
 /* ------------------------------------------------------------------ the bridge */
@@ -176,6 +179,7 @@ AB_API const char *ab_backend_path(const ab_backend *backend);
 AB_API ab_status ab_backend_probe(const ab_backend *backend, ab_framework_info *info, ab_error *error);
 /// Brings the framework to life; then its devices can be shown. Returns: AB_OK; AB_UNAVAILABLE; AB_FRAMEWORK.
 AB_API ab_status ab_backend_start(const ab_backend *backend, ab_error *error);
+/// Shows each device, the default one first; the host alone for a plugin without devices().
 AB_API ab_status ab_backend_devices(const ab_backend *backend, ab_device_visitor visit, void *context, ab_error *error);
 /// What from_dlpack (AB_SLOT_FROM_DLPACK) or from_host (AB_SLOT_FROM_HOST) of the backend takes on `device`.
 AB_API ab_status ab_backend_capabilities(const ab_backend *backend, DLDevice device, uint32_t slot,
@@ -190,7 +194,7 @@ typedef struct ab_array {
 } ab_array;
 
 /// Finds the backend that owns `object`, an object of the bridge's runtime. Borrows `object`. Returns: AB_OK;
-/// AB_NOT_RECOGNIZED.
+/// AB_NOT_RECOGNIZED; AB_INTERNAL a plugin's recognizes() left an exception pending; AB_CANCELLED; AB_ENDING.
 AB_API ab_status ab_detect(ab_bridge *bridge, void *object, const ab_backend **backend, ab_error *error);
 /// Releases the reference that `array` owns and zeroes it; an empty one and NULL are fine.
 AB_API void ab_array_release(ab_array *array);
@@ -209,8 +213,39 @@ enum {
   AB_CONVERT_DEVICE_GIVEN = 1u << 3,    ///< `device` says where, exactly
   AB_CONVERT_DEVICE_KIND =
       1u << 4,  ///< with DEVICE_GIVEN: `device.device_id` is not given; the target's default of that kind
-  AB_CONVERT_ACCELERATOR = 1u << 5  ///< `accelerator` is given: the older `gpu_id`
+  AB_CONVERT_ACCELERATOR = 1u << 5,  ///< `accelerator` is given: the older `gpu_id`
+  AB_CONVERT_NAN_GIVEN = 1u << 6,    ///< `nan` is given
+  /// Copy an array that can be written where the target may read it after the call has returned, so that whoever
+  /// writes to it next changes nothing. (A hand-over otherwise, told as AB_REPORT_ALIASES_MUTABLE.)
+  AB_CONVERT_COPY_LATE_READS = 1u << 7,
+  AB_CONVERT_NO_RECOVERY = 1u << 16  ///< out-of-memory is reported at once: the caller has a recovery of its own
 };
+
+/// How values become those of another dtype. What does not fit the rule is an error (AB_WOULD_CAST) that names the
+/// first such value and its index.
+///
+/// Integers, bool included, are never stretched: where the target is an integer they saturate under CLIP, UNIT and
+/// MINMAX. A floating-point target takes plain values under every rule (EXACT: if none changes) and keeps NaN and
+/// infinities. To bool is "is not zero" under CLIP and WRAP, EXACT wants 0 and 1, UNIT and MINMAX have no range there.
+/// Complex numbers become real ones under EXACT only, and only if their imaginary parts are zero.
+typedef enum ab_scaling {
+  AB_SCALING_NONE = 0,   ///< the plain cast that `casting` allows
+  AB_SCALING_CLIP = 1,   ///< round to nearest even, saturate; infinities as well
+  AB_SCALING_UNIT = 2,   ///< [0, 1] to [0, max] unsigned, negative ones saturate; [-1, 1] to [min, max] signed; rounded
+                         ///< to nearest even once; beyond [-1, 1] is an error
+  AB_SCALING_EXACT = 3,  ///< an error if any value would change; the sign of a zero and the bits of a NaN do not count
+  AB_SCALING_MINMAX = 4,  ///< (x - least) / (greatest - least) to the full range, truncated; an image of one value is
+                          ///< truncated and saturates
+  AB_SCALING_WRAP = 5     ///< truncate, then modulo 2^bits
+} ab_scaling;
+
+/// What a conversion with a scaling has done to values.
+typedef struct ab_scale_report {
+  uint32_t struct_size;
+  uint32_t reserved;
+  uint64_t saturated;   ///< values that lay beyond the target's range and became its end
+  uint64_t overflowed;  ///< finite values too large for the target, an infinity now (float8_e4m3fn: NaN)
+} ab_scale_report;
 
 enum { AB_MAX_STEPS = 8, AB_STEP_REASON = 320 };
 
@@ -264,6 +299,10 @@ typedef struct ab_convert_options {
   const ab_stream *stream;  ///< the consumer's; NULL: the target framework's current one
   ab_record *record;        ///< filled in if not NULL, on failure as well; its struct_size must be set
   uint32_t threads;         ///< for copies on the host; 0: as many as there are cores, 4 at most
+  uint32_t scaling;         ///< ab_scaling; anything but NONE needs `dtype`, and `casting` is not asked
+  double nan;               ///< with AB_CONVERT_NAN_GIVEN: what stands in the result in place of NaN
+  ab_scale_report *scaled;  ///< filled in if not NULL, on success; its struct_size must be set
+  uint32_t max_retries;     ///< after out-of-memory, see ab_recover(); 0: the default, 2
   uint32_t reserved;
 } ab_convert_options;
 
@@ -273,7 +312,7 @@ typedef struct ab_convert_options {
 /// and device are the same and nothing is to be changed, `*result` is the same object.
 /// Threads: any-thread.    Stream: `*result` is ordered-after options->stream.
 /// Returns: AB_OK; AB_UNSUPPORTED no way leads there; AB_WOULD_COPY under AB_COPY_NEVER; AB_WOULD_CAST; AB_NO_DEVICE;
-/// AB_OOM; AB_UNAVAILABLE; AB_FRAMEWORK.
+/// AB_OOM after all attempts of ab_recover(); AB_TOO_LARGE; AB_UNAVAILABLE; AB_FRAMEWORK.
 /// Since: 1.0
 AB_API ab_status ab_convert(ab_bridge *bridge, const ab_array *source, const ab_backend *target,
                             const ab_convert_options *options, ab_array *result, ab_error *error);
@@ -282,6 +321,189 @@ AB_API ab_status ab_convert(ab_bridge *bridge, const ab_array *source, const ab_
 /// then the steps that would be taken. Returns: as ab_convert(); the record is valid in each case.
 AB_API ab_status ab_plan(ab_bridge *bridge, const ab_array *source, const ab_backend *target,
                          const ab_convert_options *options, ab_record *record, ab_error *error);
+
+/* ------------------------------------------------------------------ looking at values */
+
+enum {
+  AB_SURVEY_UNIT_ONLY = 1u << 0,  ///< stop at the first value that is not within [-1, 1], NaN included
+  AB_SURVEY_LOCK_HELD = 1u << 1   ///< the caller holds the runtime's lock; saves taking it
+};
+
+/// A number of any real dtype, kept exactly.
+typedef struct ab_number {
+  uint32_t kind;  ///< the code of the dtype it is from: kDLBool, kDLUInt: `u`; kDLInt: `i`; all others: `f`
+  uint32_t reserved;
+  union {
+    uint64_t u;
+    int64_t i;
+    double f;
+  } as;
+} ab_number;
+
+/// What is in an array. (An out-struct.)
+typedef struct ab_survey_report {
+  uint32_t struct_size;
+  int32_t ndim;                    ///< of the array, and of `first_nan`
+  uint64_t count;                  ///< elements looked at: all of them, unless it stopped early
+  uint64_t numbers;                ///< those that are neither NaN nor infinite
+  ab_number minimum;               ///< of these numbers; meaningless if there are none
+  ab_number maximum;               ///< likewise
+  uint64_t nan_count;              ///< NaN
+  uint64_t infinite_count;         ///< infinities of either sign
+  int32_t fractional;              ///< 1: some number is not whole
+  int32_t stopped;                 ///< 1: UNIT_ONLY met a value outside [-1, 1]; all else is then of what came before
+  int64_t first_nan[AB_MAX_NDIM];  ///< index of the first NaN, if nan_count is not 0
+} ab_survey_report;
+
+/// Looks at every value of an array once, where it is on the host, else in a copy that its framework brings there.
+/// Complex arrays are AB_UNSUPPORTED. `threads` as in ab_convert_options.
+///
+/// Ownership: borrows `source`.    Threads: any-thread.    Stream: the host waits for pending work on the array.
+/// Returns: AB_OK; AB_UNSUPPORTED; AB_INVALID_ARGUMENT; what the framework said.
+/// Since: 1.0
+AB_API ab_status ab_survey(ab_bridge *bridge, const ab_array *source, uint32_t flags, uint32_t threads,
+                           ab_survey_report *report, ab_error *error);
+
+/* ------------------------------------------------------------------ out of memory */
+
+/// Says what a failure is: every loaded backend is asked whether it knows it, since one framework may die of another's
+/// error. What is not an object of a language (an error of a driver, of the system) is read by its domain and code.
+///
+/// Ownership: borrows `failure`.    Threads: any-thread; takes the runtime's lock where it must.
+/// Returns: AB_OOM; AB_TOO_LARGE if one allocation may not be that large, whatever is free; AB_OK if it is neither.
+/// Since: 1.0
+AB_API ab_status ab_failure_judge(const ab_bridge *bridge, const ab_failure *failure);
+
+/// Flags of ab_recovery.
+enum {
+  AB_RECOVERY_SLICEWISE = 1u << 0,     ///< the work can be done in parts; `batch` says how many slices at a time
+  AB_RECOVERY_HOST_ALLOWED = 1u << 1,  ///< the work may be done on the host in the end
+  AB_RECOVERY_ONCE = 1u << 2,          ///< what has run must not run again
+  AB_RECOVERY_ON_HOST = 1u << 3        ///< set by ab_recover(): HOST has been the answer
+};
+
+/// What comes after out-of-memory.
+typedef enum ab_recovery_action {
+  AB_RECOVERY_RAISE = 0,  ///< nothing is left to try: report the failure
+  AB_RECOVERY_RETRY = 1,  ///< once more, unchanged
+  AB_RECOVERY_HALVE = 2,  ///< once more, `batch` slices at a time
+  AB_RECOVERY_HOST = 3    ///< once more, on the host
+} ab_recovery_action;
+
+/// What may be done about one piece of work, and how far that has come. The caller sets the first five and leaves the
+/// rest zero; then it is ab_recover()'s.
+typedef struct ab_recovery {
+  uint32_t struct_size;
+  uint32_t flags;        ///< AB_RECOVERY_*
+  DLDevice device;       ///< where memory ran out; device_type 0: everywhere
+  uint32_t max_retries;  ///< how often unchanged work is repeated
+  uint32_t batch;        ///< with SLICEWISE: slices at a time; halved by ab_recover(), rounded up, down to 1
+  uint32_t retries;      ///< how often RETRY was the answer
+  uint32_t halvings;     ///< how often HALVE was the answer
+  uint64_t to_driver;    ///< what all clean-ups gave back to drivers and the system, as far as it is known, bytes
+  uint64_t to_pool;      ///< what they gave back to pools of frameworks, bytes
+} ab_recovery;
+
+/// Decides what comes next after a piece of work has failed, and makes room for it: runs the deferred releases,
+/// collects the language's garbage, and clears the caches of every live backend on the device, pinned pools last. At
+/// most `max_retries` times RETRY, then HALVE while `batch` is above 1, then HOST once, then RAISE; AB_TOO_LARGE is
+/// never retried unchanged. `verdict`: of ab_failure_judge(); anything but AB_OOM and AB_TOO_LARGE is RAISE, at once.
+/// The caller has dropped its references to what the failed work made.
+///
+/// Threads: any-thread; takes the runtime's lock where it must.
+/// Returns: AB_OK with `*action`; AB_INVALID_ARGUMENT; AB_CANCELLED the program was asked to stop; AB_ENDING.
+/// Since: 1.0
+AB_API ab_status ab_recover(ab_bridge *bridge, ab_recovery *recovery, ab_status verdict, ab_recovery_action *action,
+                            ab_error *error);
+
+enum {
+  AB_HOLDING_CLEARED = 1u << 0,  ///< its caches were cleared; `to_driver`, `to_pool` and `clear_reason` say with what
+                                 ///< success
+  AB_HOLDING_IDLE = 1u << 1      ///< the framework is imported and has touched no device: it holds nothing
+};
+
+/// What one backend holds on one device, bytes; UINT64_MAX: cannot be known. Pointers are valid during the visit.
+typedef struct ab_holding {
+  uint32_t struct_size;
+  uint32_t flags;             ///< AB_HOLDING_*
+  const ab_backend *backend;  ///< NULL: the process itself, its host memory
+  DLDevice device;            ///< device_type 0: every device of the backend
+  uint64_t in_use;            ///< by live arrays
+  uint64_t cached;            ///< kept by its allocator for later
+  uint64_t limit;             ///< the most it may take
+  uint64_t to_driver;         ///< went back to the driver or the system
+  uint64_t to_pool;           ///< went back to the framework's own pool: only it can use them again
+  const char *reason;         ///< why something cannot be known; may be empty
+  const char *clear_reason;   ///< why clearing gives nothing back; may be empty
+} ab_holding;
+
+/// Called once for each. Returns 0 to go on, anything else to stop.
+typedef int (*ab_holding_visitor)(void *context, const ab_holding *holding);
+
+/// Shows what the process and each live backend hold on `device` (device_type 0: everywhere). Live is a backend whose
+/// framework the process has imported; none is imported for this, and no device is touched that is not in use.
+///
+/// Threads: any-thread; takes the runtime's lock where it must.
+/// Returns: AB_OK; AB_INVALID_ARGUMENT; AB_CANCELLED the program was asked to stop; AB_ENDING.
+/// Since: 1.0
+AB_API ab_status ab_holdings(const ab_bridge *bridge, DLDevice device, ab_holding_visitor visit, void *context,
+                             ab_error *error);
+/// Clears the caches of each live backend on `device` (device_type 0: everywhere), pinned pools last, and shows one
+/// holding for each: what that gave back, and `in_use`, `cached` and `limit` UINT64_MAX. `visit` may be NULL. A backend
+/// that cannot clear is no error. Runs no deferred releases and collects no garbage: ab_recover() does.
+///
+/// Threads: any-thread; takes the runtime's lock where it must.
+/// Returns: AB_OK; AB_INVALID_ARGUMENT; AB_CANCELLED the program was asked to stop; AB_ENDING.
+/// Since: 1.0
+AB_API ab_status ab_caches_clear(const ab_bridge *bridge, DLDevice device, ab_holding_visitor visit, void *context,
+                                 ab_error *error);
+
+/* ------------------------------------------------------------------ stacks */
+
+enum {
+  AB_STACK_LEAVE_LIVE = 1u << 0,  ///< do nothing, with AB_REFUSED, where only the framework itself should stack: arrays
+                                  ///< of the target's that take part in autograd or are being traced, and arrays on an
+                                  ///< accelerator that need not leave it
+  AB_STACK_NDIM_GIVEN = 1u << 1   ///< `slice_ndim` is given; another number of axes is AB_INVALID_ARGUMENT
+};
+
+/// How slices make up a stack. Zero but for `struct_size`: one axis of slices, each of any number of axes.
+typedef struct ab_stack_options {
+  uint32_t struct_size;
+  uint32_t flags;                     ///< AB_STACK_*
+  const ab_convert_options *convert;  ///< where to, dtype, record …; NULL: defaults
+  int32_t slice_ndim;                 ///< with AB_STACK_NDIM_GIVEN: axes of each slice
+  int32_t leading;                    ///< axes before those of a slice; 0: one
+  const int64_t *extents;             ///< ab_stack(): of the leading axes, `leading` values whose product is the number
+                                      ///< of slices. NULL: one axis
+} ab_stack_options;
+
+/// Copies `count` slices, arrays of any backends, into one 64-byte-aligned allocation and hands that to `target`, which
+/// shares it where it can. Slices follow each other in the order of the leading axes, last one fastest.
+///
+/// All must have one shape. Slices of several dtypes become the smallest dtype that holds the values of all; where
+/// there is none, or under a `dtype` that `casting` forbids, it is AB_WOULD_CAST. A slice that cannot be used is named
+/// by its index. A device that is not given is the first slice's if that is an array of the target's.
+///
+/// Ownership: borrows `slices`; gives `*result`, release it with ab_array_release().
+/// Threads: any-thread.    Stream: the host waits for pending work on the slices; `*result` as of ab_convert().
+/// Returns: AB_OK; AB_INVALID_ARGUMENT no slices, or shapes that do not fit; AB_WOULD_COPY under AB_COPY_NEVER;
+/// AB_REFUSED see AB_STACK_LEAVE_LIVE; else as ab_convert().
+/// Since: 1.0
+AB_API ab_status ab_stack(ab_bridge *bridge, const ab_array *slices, uint64_t count, const ab_backend *target,
+                          const ab_stack_options *options, ab_array *result, ab_error *error);
+
+/// Hands each slice of `source`, an array that can be read on the host, to `target`: as a view of its memory where the
+/// target can share it, else as a copy. `count` is the product of the first options->leading extents, known from
+/// ab_array_describe(); `slices` has room for as many.
+///
+/// Ownership: borrows `source`, whose memory shared slices keep alive; gives each of `slices`.
+/// Threads: any-thread.    Stream: the host waits for pending work on `source`; slices as of ab_convert().
+/// Returns: AB_OK; AB_INVALID_ARGUMENT; AB_REFUSED see AB_STACK_LEAVE_LIVE; else as ab_convert(). On failure none is
+/// given.
+/// Since: 1.0
+AB_API ab_status ab_unstack(ab_bridge *bridge, const ab_array *source, const ab_backend *target,
+                            const ab_stack_options *options, ab_array *slices, uint64_t count, ab_error *error);
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,7 @@
 #include "device/opencl.h"
 
 #include "device/opencl_internal.h"
+#include "fork.h"
 
 static ab_status opencl_prepare(const ab_call *call) { return ab__opencl_prepare(call->error); }
 
@@ -15,6 +16,12 @@ static ab_status opencl_stream_finish(const ab_call *call) {
   if (status != AB_OK) return status;
   const cl_int code = ab__cl.clFinish(call->stream->handle);
   return code == CL_SUCCESS ? AB_OK : ab__cl_failed(call->error, code, "clFinish");
+}
+
+/* The locks of a child that may use OpenCL, since its parent has not: the others were never taken there. */
+void ab__opencl_fork(ab__fork_step step) {
+  ab__opencl_table_fork(step);
+  ab__opencl_vendors_fork(step);
 }
 
 #else
@@ -76,6 +83,7 @@ ab_status ab__opencl_read(DLManagedTensorVersioned *device_tensor, void *host_de
 
 void ab__opencl_drain(void) {}
 void ab__opencl_end(void) {}
+void ab__opencl_fork(ab__fork_step step) { (void)step; }
 
 #endif
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Finding libOpenCL, and what its error codes mean. */
 #include "device/opencl_internal.h"
+#include "fork.h"
 
 #ifdef AB__HAS_OPENCL
 
@@ -94,6 +95,8 @@ static void publish(const ab__cl_table *table) {
   }
   pthread_mutex_unlock(&table_lock);
 }
+
+void ab__opencl_table_fork(ab__fork_step step) { ab__fork_lock(&table_lock, step); }
 
 ab_status ab__cl_open(ab_error *error) {
   if (atomic_load_explicit(&table_ready, memory_order_acquire)) return ab__cl_fork_check(error);

@@ -7,6 +7,7 @@
  * Under elevated privileges all three variables are ignored.
  */
 #include "device/opencl_internal.h"
+#include "fork.h"
 
 #ifdef AB__HAS_OPENCL
 
@@ -151,6 +152,8 @@ static void remember(void *handle) {
   if (opened_count < VENDORS_OPENED) opened[opened_count++] = handle;
   pthread_mutex_unlock(&opened_lock);
 }
+
+void ab__opencl_vendors_fork(ab__fork_step step) { ab__fork_lock(&opened_lock, step); }
 
 typedef struct preparation {
   int loaded;

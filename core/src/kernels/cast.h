@@ -12,6 +12,7 @@
 
 #include <arraybridge/types.h>
 
+#include "kernels/cast_table.h"
 #include "kernels/copy.h"
 
 /// Converts `source`, whose elements are `from`, to compact elements `to`, last axis fastest. Any alignment will do.
@@ -20,5 +21,19 @@
 /// a dtype is none of ours, or is not of `source->itemsize`. Never fails for lack of memory. Threads: any-thread.
 ab_status ab__cast_to_compact(const ab__strided *source, DLDataType from, DLDataType to, void *destination,
                               uint32_t threads);
+
+enum { AB__CAST_STAGES = 3 };
+
+/// One cast, made of the loops it takes.
+typedef struct ab__cast {
+  ab__cast_kernel stages[AB__CAST_STAGES];
+  int length;
+  uint32_t from_size, to_size;  ///< of one element, bytes
+} ab__cast;
+
+/// Makes the cast between two different dtypes, by their indices, neither of which is carried only.
+ab__cast ab__cast_make(int from, int to);
+/// Casts `count` compact elements; the two runs must not overlap.
+void ab__cast_run(const ab__cast *cast, const char *from, char *to, int64_t count);
 
 #endif /* AB__CAST_H */

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 
-from . import doctor, info, matrix, new_plugin, paths, plan
+from . import doctor, info, matrix, memory, new_plugin, paths, plan
 from .refusal import Refusal, similar
 
 TYPE_CHECKING = False
@@ -27,6 +27,7 @@ _COMMANDS = {
     "matrix": matrix,
     "plan": plan,
     "doctor": doctor,
+    "memory": memory,
     "new-plugin": new_plugin,
     "paths": paths,
 }
@@ -37,6 +38,7 @@ examples:
   arraybridge matrix                                 who reaches whom, measured here
   arraybridge plan numpy torch --shape 3,512,512     what one conversion would do
   arraybridge doctor                                 what is wrong, and what to do
+  arraybridge memory                                 what can be known of each framework's memory
   arraybridge new-plugin ring                        start a plugin of your own
 
 exit codes: 0 all is well, 1 a problem was found, 2 wrong usage

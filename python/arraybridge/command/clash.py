@@ -119,8 +119,16 @@ def judge_together(names: list[str], outcome: Outcome) -> Finding:
     """What came of starting all frameworks in one process."""
     subject = "all in one process"
     doing = next((answer["doing"] for answer in reversed(outcome.answers) if "doing" in answer), "it started")
+    across = {answer["name"]: answer["across"] for answer in outcome.answers if "across" in answer}
+    wrong = [f"numpy -> {name} -> numpy: {one['error']}" for name, one in across.items() if "error" in one]
+    if wrong:
+        return Finding(
+            _SECTION, "problem", subject, "; ".join(wrong),
+            "repair the plugin: strides, extents and exceptions, see `arraybridge paths --guide`",
+        )  # fmt: skip
     if not outcome.death:
-        return Finding(_SECTION, "ok", subject, f"{', '.join(names)}: started, and converted across")
+        refused = [f"; {name} not: {one['refusal']}" for name, one in across.items() if "refusal" in one]
+        return Finding(_SECTION, "ok", subject, f"{', '.join(names)}: started, and converted across{''.join(refused)}")
     return Finding(
         _SECTION, "problem", subject, f"{', '.join(names)}: the process {outcome.how} while: {doing}",
         "use fewer of them in one process, and report this with the versions that `arraybridge info` shows",

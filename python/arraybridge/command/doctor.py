@@ -8,7 +8,7 @@ import os
 from . import clash, libraries, paths, tables
 from .environment import judge_environment
 from .finding import Finding
-from .known import INSTALL, is_installed
+from .known import INSTALL, is_installed, may_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,11 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 # ------------------------------------------------------------------ plugins
 
 
+def _is_shadowed(row: dict[str, str]) -> bool:
+    """Whether this is arraybridge's own plugin, and another one found first has its name."""
+    ours = paths.find()["plugins"]
+    return row["status"] == "UNSUPPORTED" and bool(ours) and os.path.dirname(row["path"]) == os.path.realpath(ours)
+
+
 def _plugin_severity(row: dict[str, str]) -> Severity:
     if row["status"] == "OK":
         return "ok"
     # UNSUPPORTED is a second plugin of a name that is taken: the first one works.
-    return "note" if row["status"] == "UNSUPPORTED" else "problem"
+    return "note" if row["status"] == "UNSUPPORTED" and not _is_shadowed(row) else "problem"
 
 
 #: Who named the places that plugins are looked for in.
@@ -72,7 +78,8 @@ _PLACES = {
 def _plugin_text(row: dict[str, str], is_folder: bool) -> str:
     place = f"({_PLACES.get(row['place'], row['place'])})"
     loaded = f"{row['name']} {row['version']}: loaded" if row["status"] == "OK" and row["name"] else ""
-    text = "; ".join(part for part in (loaded, row["reason"]) if part)
+    shadowed = f"arraybridge's own plugin for {row['name']} is not used" if _is_shadowed(row) else ""
+    text = "; ".join(part for part in (loaded, shadowed, row["reason"]) if part)
     return f"{text} {place}" if is_folder or row["status"] != "OK" else text
 
 
@@ -108,38 +115,52 @@ def judge_plugins(trace: list[dict[str, str]]) -> list[Finding]:
 # ------------------------------------------------------------------ frameworks
 
 
+_NO_PROBE = "loaded; its plugin has no probe()"
+
+
+def _known_of(backend: dict[str, Any]) -> str:
+    """What stands before what a framework does: its version, if that is known."""
+    return _NO_PROBE if backend["probed"] == "UNSUPPORTED" else backend["framework_version"] or "installed"
+
+
 def _judge_started(backend: dict[str, Any], outcome: Outcome) -> Finding:
     """A framework that a child process tried to start."""
     name = backend["name"]
+    known = _known_of(backend)
     answer = outcome.answers[-1] if outcome.answers else {}
     if outcome.death:
         started = "starts, but its process " if "devices" in answer else "its process "
         return Finding(
-            "frameworks", "problem", name, f"{backend['framework_version']}: {started}{outcome.how}",
+            "frameworks", "problem", name, f"{known}: {started}{outcome.how}",
             f'try `python -c "import {name}"`; if that works, report this',
         )  # fmt: skip
     if "error" in answer:
         error = answer["error"]
         # A framework without its hardware is a fact, not a fault.
         severity: Severity = "note" if error["status"] in ("UNAVAILABLE", "NO_DEVICE") else "problem"
-        return Finding(
-            "frameworks", severity, name, f"{backend['framework_version']}: {error['reason']}", error["hint"]
-        )
+        return Finding("frameworks", severity, name, f"{known}: {error['reason']}", error["hint"])
     devices = ", ".join(device["device"] for device in answer["devices"]) or "no device"
-    text = f"{answer['version']}: starts in {answer['seconds']:.1f} s; {devices}"
-    detail = backend["detail"]
+    text = f"{answer['version'] or known}: starts in {answer['seconds']:.1f} s; {devices}"
+    detail = backend["detail"] if backend["probed"] == "OK" else ""
     return Finding("frameworks", "note" if detail else "ok", name, f"{text}; {detail}" if detail else text)
 
 
 def _judge_resting(backend: dict[str, Any]) -> Finding:
     """A framework that nobody tried to start."""
+    name = backend["name"]
+    if not backend["python"]:
+        return Finding("frameworks", "ok", name, "for C programs; Python cannot reach it")
+    if backend["probed"] == "UNSUPPORTED":
+        return Finding("frameworks", "ok", name, _NO_PROBE)
+    if backend["probed"] != "OK":
+        return Finding("frameworks", "problem", name, backend["detail"], "repair its plugin, see Plugins above")
     if backend["installed"]:
-        version = backend["framework_version"]
+        version = backend["framework_version"] or "version unknown"
         if backend["detail"]:
-            return Finding("frameworks", "note", backend["name"], f"{version}: {backend['detail']}")
-        return Finding("frameworks", "ok", backend["name"], f"{version}: installed, not started")
-    advice = f"to use it: {INSTALL[backend['name']]}" if backend["name"] in INSTALL else ""
-    return Finding("frameworks", "ok", backend["name"], backend["detail"] or "not installed", advice)
+            return Finding("frameworks", "note", name, f"{version}: {backend['detail']}")
+        return Finding("frameworks", "ok", name, f"{version}: installed, not started")
+    advice = f"to use it: {INSTALL[name]}" if name in INSTALL else ""
+    return Finding("frameworks", "ok", name, backend["detail"] or "not installed", advice)
 
 
 def _judge_without_plugin(loaded: set[str]) -> list[Finding]:
@@ -251,7 +272,7 @@ def examine(fast: bool, patience: float) -> list[Finding]:
 
     backends = [backend.to_json() for backend in arraybridge.backends()]
     trace = arraybridge.load_trace()
-    names = [] if fast else [backend["name"] for backend in backends if backend["installed"]]
+    names = [] if fast else [backend["name"] for backend in backends if may_start(backend)]
     with tables.progress("examining", len(names) + 2) as show:
         started = _start_frameworks(names, patience, show) if names else {}
         clashes = _fast_clashes() if fast else _full_clashes(started, patience, show)

@@ -68,10 +68,12 @@ def gather(with_devices: bool, patience: float) -> dict[str, Any]:
     """Everything that ``info`` shows; the keys are those of ``--json``."""
     import arraybridge
 
+    from .known import may_start
+
     backends = [backend.to_json() for backend in arraybridge.backends()]
     asked: dict[str, Outcome] = {}
     if with_devices:
-        asked = _ask_devices([backend["name"] for backend in backends if backend["installed"]], patience)
+        asked = _ask_devices([backend["name"] for backend in backends if may_start(backend)], patience)
     for backend in backends:
         rows, problem = device_rows(asked[backend["name"]]) if backend["name"] in asked else (None, "")
         backend.update({"devices": rows, "problem": problem})
@@ -79,6 +81,10 @@ def gather(with_devices: bool, patience: float) -> dict[str, Any]:
 
 
 def _framework_text(backend: dict[str, Any]) -> str:
+    if not backend["python"]:
+        return "for C programs"
+    if backend["probed"] == "UNSUPPORTED":
+        return "not said"
     if not backend["installed"]:
         return "not installed"
     version = backend["framework_version"] or "installed"
@@ -96,6 +102,7 @@ def _device_text(device: dict[str, Any]) -> str:
 
 def _show(found: dict[str, Any]) -> None:
     from . import tables
+    from .known import may_start
 
     out = tables.console()
     version = found["versions"]
@@ -110,12 +117,12 @@ def _show(found: dict[str, Any]) -> None:
     plugins = tables.table("Backend", "Plugin", "Framework", *([] if folder else ["File"]), keep=("Backend",))
     for backend in found["backends"]:
         file = [] if folder else [tables.short_path(backend["path"])]
-        framework = tables.marked("" if backend["installed"] else "impossible", _framework_text(backend))
+        framework = tables.marked("" if may_start(backend) else "impossible", _framework_text(backend))
         plugins.add_row(backend["name"], backend["version"], framework, *file)
     out.print(plugins)
     _show_devices(found)
     for backend in found["backends"]:
-        if backend["detail"]:
+        if backend["detail"] and backend["probed"] != "UNSUPPORTED":
             out.print(f"{backend['name']}: {backend['detail']}")
 
 

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: Backend: how to install its framework. Each is imported under the backend's name.
 INSTALL = {
     "cupy": "pip install cupy-cuda13x (or -cuda12x, as your driver is)",
@@ -12,6 +16,11 @@ INSTALL = {
     "tensorflow": "pip install tensorflow",
     "torch": "pip install torch",
 }
+
+
+def may_start(backend: dict[str, Any]) -> bool:
+    """Whether it makes sense to start a backend's framework, as far as ``BackendInfo`` tells."""
+    return bool(backend["python"] and (backend["installed"] or backend["probed"] == "UNSUPPORTED"))
 
 
 def is_installed(module: str) -> bool:

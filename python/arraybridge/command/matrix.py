@@ -142,7 +142,9 @@ def _measure(pairs: list[Pair], request: dict[str, Any], patience: float) -> _Me
 def _gather(options: argparse.Namespace) -> dict[str, Any]:
     import arraybridge
 
-    installed = [backend for backend in arraybridge.backends() if backend.installed]
+    from .known import may_start
+
+    installed = [backend for backend in arraybridge.backends() if may_start(backend.to_json())]
     names = [backend.name for backend in installed]
     if "numpy" not in names:
         raise Refusal("NumPy is needed to make the arrays", "pip install numpy; then see `arraybridge doctor`", 1)
@@ -231,7 +233,7 @@ def _show(found: dict[str, Any]) -> None:
         f"{size} ({tables.shape_text(found['large_shape'])}) for sharing",
         style="bold",
     )
-    out.print(", ".join(f"{one['name']} {one['version']}" for one in found["frameworks"] if not one["error"]))
+    out.print(", ".join(f"{one['name']} {one['version']}".strip() for one in found["frameworks"] if not one["error"]))
     if found["pairs"]:
         out.print()
         out.print(_rows(found, size))

@@ -37,7 +37,11 @@ def _check_name(name: str) -> None:
         better = f'; "{lower}" would do' if _NAME.fullmatch(lower) else ""
         raise Refusal(f'"{name}" is no name of a backend{better}', "1 to 63 of a-z, 0-9, _, a letter first")
     if name in backend_names():
-        raise Refusal(f'there is a backend "{name}" already', "of two plugins with one name, the first one found wins")
+        import arraybridge
+
+        path = next((one.path for one in arraybridge.backends() if one.name == name), "")
+        of = f": {path}" if path else ""
+        raise Refusal(f'there is a backend "{name}" already{of}', "of two plugins with one name, the first found wins")
 
 
 def _template() -> str:

@@ -17,7 +17,7 @@ SUMMARY = "print where headers, CMake package, plugins and library are"
 EXAMPLES = """\
   arraybridge paths
   cmake -S . -B build -Darraybridge-sdk_DIR="$(arraybridge paths --cmake)"
-  cc -I"$(arraybridge paths --include)" -c ring_plugin.c
+  cc -shared -fPIC -Wl,-z,now -I"$(arraybridge paths --include)" slab.c -o arraybridge_slab.so    # without Python
 """
 
 _MEANING = {
@@ -26,6 +26,7 @@ _MEANING = {
     "plugins": "this installation's plugins",
     "library": "folder of libarraybridge",
     "template": "the plugin that new-plugin copies",
+    "guide": "how to write a plugin",
 }
 
 
@@ -41,6 +42,7 @@ def _below_package() -> dict[str, list[str]]:
         "plugins": "plugins",
         "library": "lib",
         "template": "share/arraybridge/template",
+        "guide": "share/arraybridge/plugin-author.md",
     }
     return {what: [os.path.join(folder, name) for folder in _package_folders()] for what, name in names.items()}
 
@@ -63,6 +65,7 @@ def _below_build(build: str) -> dict[str, list[str]]:
         "plugins": [os.path.join(build, "plugins")],
         "library": [os.path.join(build, "core")],
         "template": [os.path.join(source, "sdk", "template")] if source else [],
+        "guide": [os.path.join(source, "docs", "plugin-author.md")] if source else [],
     }
 
 
@@ -78,7 +81,7 @@ def find() -> dict[str, str]:
     """Where each part is; empty where there is none."""
     build = build_folder()
     candidates = _below_build(build) if build else _below_package()
-    return {what: next((path for path in candidates[what] if os.path.isdir(path)), "") for what in _MEANING}
+    return {what: next((path for path in candidates[what] if os.path.exists(path)), "") for what in _MEANING}
 
 
 def header_numbers(header: str, *names: str) -> str:
@@ -116,7 +119,7 @@ def _missing(what: str) -> Refusal:
     hint = "reinstall arraybridge"
     if build:
         hint = f"a build folder has none: cmake --install {build} --prefix PREFIX, or pip install"
-    return Refusal(f"this arraybridge has no {what} folder", hint, exit_code=1)
+    return Refusal(f"this arraybridge has no {what}{'' if what == 'guide' else ' folder'}", hint, exit_code=1)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -56,21 +56,55 @@ def vendors(request: dict[str, Any], say: Say) -> None:
     say({"vendors": [vendor.to_json() for vendor in opencl_vendors()], "libraries": mapped_runtimes()})
 
 
+def _there_and_back(name: str) -> dict[str, str]:
+    """Convert arrays whose values all differ to a framework and back: what is wrong or why that cannot be done.
+
+    Wrong strides and extents show in a 2-D array that is not square; a framework that has no such arrays gets others.
+    """
+    import numpy
+
+    import arraybridge
+
+    refusal = ""
+    for dtype in ("float32", "uint8", "int32", "float64"):
+        for shape in ((3, 5), (15,), (3, 5, 1)):
+            sent = numpy.arange(1, 16, dtype=dtype).reshape(shape)
+            try:
+                got = arraybridge.convert(arraybridge.convert(sent, name), "numpy")
+            except arraybridge.MemoryConversionError as error:
+                if error.status not in ("UNSUPPORTED", "WOULD_CAST"):
+                    return {"error": str(error)}
+                refusal = refusal or error.reason
+                continue
+            if got.shape == sent.shape and got.dtype == sent.dtype and (got == sent).all():
+                return {}
+            return {"error": f"sent {sent.tolist()} as {dtype}, got {got.tolist()[:15]} as {got.dtype}"}
+    return {"refusal": refusal}
+
+
 def together(request: dict[str, Any], say: Say) -> None:
     """Start all frameworks in one process and convert a small array across them."""
     import arraybridge
 
     from .libraries import mapped_runtimes
-    from .sample import source_array
 
-    names = request["names"]
-    array = source_array("numpy", "float32", (4, 4))
-    for name in names:
+    for name in request["names"]:
         say({"doing": f"{name} starts"})
         arraybridge.list_devices(name)
         say({"doing": f"numpy -> {name} -> numpy"})
-        arraybridge.convert(arraybridge.convert(array, name), "numpy")
+        say({"name": name, "across": _there_and_back(name)})
     say({"libraries": mapped_runtimes()})
+
+
+def memory(request: dict[str, Any], say: Say) -> None:
+    """Start one framework and ask who holds what."""
+    import arraybridge
+
+    try:
+        arraybridge.list_devices(request["name"])
+        say({"holdings": arraybridge.memory_report(clear=request["clear"]).to_json()})
+    except Exception as error:
+        say({"error": _problem(error)})
 
 
 def plan(request: dict[str, Any], say: Say) -> None:
@@ -102,7 +136,7 @@ def matrix(request: dict[str, Any], say: Say) -> None:
 _LEAVE_AT_ONCE = ("plan", "matrix")
 
 _TASKS: dict[str, Callable[[dict[str, Any], Say], None]] = {
-    task.__name__: task for task in (framework, vendors, together, plan, matrix)
+    task.__name__: task for task in (framework, vendors, together, plan, matrix, memory)
 }
 
 

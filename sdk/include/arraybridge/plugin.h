@@ -29,7 +29,7 @@
  *      process. `services` and its `core` outlive every bridge.
  *   2. Calls start() successfully before every other slot except recognizes, probe and is_oom.
  *   3. Checks every tensor that to_dlpack() and to_host() give before another plugin sees it: shape, strides
- *      (never NULL afterwards), extent, alignment, dtype, device.
+ *      (never NULL afterwards), alignment, dtype, device; its extent, where describe() named the memory's range.
  *   4. Hands to from_dlpack() only what capabilities() said it takes, in memory that stays valid until the
  *      deleter has run.
  *   5. Never unloads a plugin whose create() succeeded.
@@ -129,8 +129,9 @@ typedef struct ab_services {
   /// Gives an empty tensor with room for `ndim` shape and stride values, flags 0, byte_offset 0, device host.
   /// The caller fills dl_tensor.data, .device, .dtype, the values of .shape and of .strides (in elements), and .flags.
   /// `drop(owner)` runs exactly once, after the tensor's deleter was called: at once, on whatever thread that is; with
-  /// AB_TENSOR_DROP_NEEDS_LOCK under the runtime's lock: at once if the thread has it, else soon from the
-  /// deferred-release queue (nothing is allocated for that), and never after the runtime has begun to end.
+  /// AB_TENSOR_DROP_NEEDS_LOCK under the runtime's lock: at once if the thread has it, else from the deferred-release
+  /// queue (nothing is allocated for that): with the next conversion, with drain(), or soon if it holds back much; and
+  /// never after the runtime has begun to end.
   /// Takes `owner` on success.
   ab_status (*tensor_new)(void *core, int32_t ndim, uint32_t flags, void *owner, void (*drop)(void *owner),
                           DLManagedTensorVersioned **tensor);
@@ -228,7 +229,8 @@ typedef struct ab_plugin_vtable {
 
   /* Life of an array. REQUIRED: recognizes, describe, capabilities, retain, release. */
 
-  /// REQUIRED. 1 if `object` is an array of this framework. `*holds_for_type` (0 on entry) is set to 1 if the answer
+  /// REQUIRED; not called for AB_RUNTIME_NONE: return 0. 1 if `object` is an array of this framework. `*holds_for_type`
+  /// (0 on entry) is set to 1 if the answer
   /// holds for every object of the same type, so that the core may remember it; never for subclasses, tracers and
   /// symbolic tensors. Imports nothing, must not fail, runs before start().
   int32_t (*recognizes)(void *self, void *object, int32_t *holds_for_type);
@@ -252,7 +254,7 @@ typedef struct ab_plugin_vtable {
   /// Brings the framework to life (imports it). Called until it has once succeeded; AB_UNAVAILABLE with the reason
   /// when it is not installed.
   ab_status (*start)(const ab_call *call);
-  /// Shows each device, the default one first.
+  /// Shows each device, the default one first. NULL: one device, the host, cpu:0.
   ab_status (*devices)(const ab_call *call, ab_device_visitor visit, void *context);
 
   /* Streams. All optional; NULL for frameworks on the host. Slots with a stream parameter do not use call->stream. */
@@ -329,7 +331,7 @@ typedef struct ab_plugin_descriptor {
 
 /// The symbol each plugin exports.
 #define AB_PLUGIN_SYMBOL "arraybridge_plugin"
-/// `AB_PLUGIN_DEFINE = { … };` defines it. In C++ write `extern "C"` around it.
+/// `AB_PLUGIN_DEFINE = { … };` defines it; in C++ `extern "C" { AB_PLUGIN_DEFINE = { … }; }`.
 #define AB_PLUGIN_DEFINE                                          \
   extern AB_EXPORT const ab_plugin_descriptor arraybridge_plugin; \
   AB_EXPORT const ab_plugin_descriptor arraybridge_plugin

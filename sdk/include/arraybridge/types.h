@@ -260,8 +260,8 @@ typedef struct ab_report {
   const char *detail;     ///< one line in static storage; may be NULL
 } ab_report;
 
-/// Flags of a call. A plugin that meets an unknown flag below bit 16 returns AB_UNSUPPORTED
-/// (AB_CALL_UNDERSTOOD tells); flags from bit 16 up may be ignored.
+/// Flags of a call. A slot that may copy (to_dlpack, to_host, from_dlpack) and meets an unknown flag below bit 16
+/// returns AB_UNSUPPORTED (AB_CALL_UNDERSTOOD tells); others need not look. Flags from bit 16 up may be ignored.
 enum {
   AB_CALL_MUST_UNDERSTAND = 0x0000ffff,
   AB_CALL_NEVER_COPY = 1u << 0,    ///< fail with AB_WOULD_COPY rather than copy the array's elements
@@ -326,8 +326,8 @@ typedef struct ab_array_info {
   /// device work on them is pending; the core may copy from it while it holds a reference to the array. NULL if empty,
   /// unknown, not an address, or lazily conjugated or negated.
   void *data;
-  const void *range_begin;  ///< start of the memory the elements lie in; NULL: the core derives it
-  uint64_t range_bytes;     ///< its length, bytes
+  const void *range_begin;  ///< start of the host memory the elements lie in; NULL: not said
+  uint64_t range_bytes;     ///< its length, bytes: what reaches out of it is refused; 0: not said
   const char *why_not;      ///< static storage; see the flags. A text with values goes to call->error, status AB_OK
   /// With AB_CALL_WANT_TENSOR a plugin for which describing costs as much as exporting may do what to_dlpack() does,
   /// under its whole contract, and give the tensor here; host memory only. The tensor may then stand for dtype, ndim,
@@ -364,13 +364,13 @@ typedef struct ab_capabilities {
   uint32_t flags;            ///< AB_ACCEPTS_*, AB_CARRIES_READ_ONLY, AB_READS_HOST_LATER
   const DLDataType *dtypes;  ///< static storage: dtypes that the framework can hold, exactly
   uint32_t dtype_count;
-  uint32_t layout;          ///< ab_layout: what from_dlpack() takes
-  int32_t max_ndim;         ///< at most AB_MAX_NDIM
-  uint32_t alignment;       ///< of the first element, bytes, a power of two; 1: any; 0: the size of one element
-  uint64_t max_bytes;       ///< largest single array; 0: no limit known
-  uint64_t tensor_devices;  ///< set of DLDeviceType bits that a tensor may be on; 0: that of the device only
-  uint32_t plugin_flags;    ///< the AB_PLUGIN_* facts that hold on this device; the descriptor has their union
-  uint32_t reserved;
+  uint32_t layout;           ///< ab_layout: what from_dlpack() takes
+  int32_t max_ndim;          ///< at most AB_MAX_NDIM
+  uint32_t alignment;        ///< of the first element, bytes, a power of two; 1: any; 0: the size of one element
+  uint64_t max_bytes;        ///< largest single array; 0: no limit known
+  uint64_t tensor_devices;   ///< set of DLDeviceType bits that a tensor may be on; 0: that of the device only
+  uint32_t plugin_flags;     ///< the AB_PLUGIN_* facts that hold on this device; the descriptor has their union
+  int32_t min_ndim;          ///< at least; 0: any
   DLPackVersion dlpack_max;  ///< newest version understood by the framework itself; 0.0: the core's
 } ab_capabilities;
 
@@ -423,7 +423,8 @@ typedef struct ab_memory_info {
 
 enum {
   AB_FRAMEWORK_INSTALLED = 1u << 0,  ///< can be imported, as far as one can tell without doing so
-  AB_FRAMEWORK_IMPORTED = 1u << 1    ///< the process has imported it
+  AB_FRAMEWORK_IMPORTED = 1u << 1,   ///< the process has imported it
+  AB_FRAMEWORK_IDLE = 1u << 2  ///< … and it has touched no device yet: asking for its devices would be the first
 };
 
 #ifdef __cplusplus

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * walk.h: shows the elements of any strided array as compact runs in native byte order, in C order, on several threads.
+ * A source that is such a run already is shown where it lies; others are gathered block by block into scratch memory.
+ */
+#ifndef AB__WALK_H
+#define AB__WALK_H
+
+#include "kernels/copy.h"
+
+/// Sees `count` elements, the first of which is number `first` in C order. Returns 0 to go on; anything else ends this
+/// part of the walk, not the others.
+typedef int (*ab__walk_visitor)(void *context, int64_t part, const char *elements, int64_t first, int64_t count);
+
+typedef struct ab__walk {
+  const ab__strided *source;
+  ab__walk_visitor see;  ///< called by several threads at once, by each with its own `part`, in order within it
+  void *context;
+  uint32_t threads;  ///< at most so many work on it, the caller included; 0 and 1: the caller alone
+  int64_t scratch;   ///< bytes that a block is gathered into; each part has its own
+} ab__walk;
+
+/// Number of elements of a strided array.
+int64_t ab__walk_elements(const ab__strided *source);
+/// Into how many parts, at most AB__MAX_THREADS, the walk is cut: each sees a run of elements of its own, in order.
+int64_t ab__walk_parts(const ab__walk *walk);
+/// Goes through all elements in `parts` parts, as many as ab__walk_parts() said. Scratch memory that is refused is
+/// replaced by a little of each thread's stack: slower, but it works. Threads: any-thread.
+void ab__walk_go(const ab__walk *walk, int64_t parts);
+
+#endif /* AB__WALK_H */

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT
+"""Containers that carry an array and know what it means."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+__all__ = ["ArrayPayload"]
+
+Payload = TypeVar("Payload", bound="ArrayPayload")
+
+
+class ArrayPayload(ABC):
+    """A container with one array. Subclasses say how to read the array and how to put another in its place."""
+
+    @abstractmethod
+    def array_payload_data(self) -> Any:
+        """The array."""
+
+    @abstractmethod
+    def with_data(self: Payload, data: Any) -> Payload:
+        """The same container around another array."""
+
+    def map_array_payload(self: Payload, transform: Callable[[Any], Any]) -> Payload:
+        """The container around ``transform(array)``; itself if that is the same array."""
+        before = self.array_payload_data()
+        after = transform(before)
+        return self if after is before else self.with_data(after)

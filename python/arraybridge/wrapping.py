@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: MIT
+"""The wrappers: a Python closure of the kind of the function it stands for, so that ``inspect`` tells the truth.
+
+A closure and no C object: torch.compile follows Python functions only, and signatures survive. Where torch is the
+framework the closure asks torch whether it is being traced, and then leaves the native module out.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from functools import update_wrapper
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+    from typing import Any
+
+    from .declaration import Declaration
+
+
+# ---------------------------------------------------------------- is torch tracing
+
+
+def _ask() -> bool:
+    """Whether torch.compile is tracing; torch may be imported any time after a function was decorated.
+
+    torch.compile follows this, too: it knows ``is_dynamo_compiling`` and never comes to what stands after it.
+    """
+    torch = sys.modules.get("torch")
+    compiler = getattr(torch, "compiler", None)
+    if compiler is None:
+        return False
+    if compiler.is_dynamo_compiling():
+        return True
+    _know()
+    return False
+
+
+_compiling: Callable[[], bool] = _ask
+
+
+def _know() -> None:
+    """Ask torch itself from now on, which takes a third of the time."""
+    global _compiling
+    torch = sys.modules.get("torch")
+    compiler = getattr(torch, "compiler", None)
+    if compiler is not None and hasattr(compiler, "is_dynamo_compiling"):
+        _compiling = compiler.is_dynamo_compiling
+
+
+# ---------------------------------------------------------------- kinds of functions
+
+
+def _plain(declaration: Declaration) -> Callable[..., Any]:
+    call = declaration.native.call
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return call(args, kwargs)
+
+    return wrapper
+
+
+def _traceable(declaration: Declaration) -> Callable[..., Any]:
+    call, trace = declaration.native.call, declaration.trace
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if _compiling():
+            return trace(args, kwargs)
+        return call(args, kwargs)
+
+    return wrapper
+
+
+def _foreign(declaration: Declaration) -> Callable[..., Any]:
+    call = declaration.native.call
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if _compiling():
+            return _outside_the_graph(call, args, kwargs)
+        return call(args, kwargs)
+
+    return wrapper
+
+
+def _outside_the_graph(call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A call that torch.compile must not look into: other frameworks are not made for being traced by torch."""
+    return sys.modules["torch"].compiler.disable(call)(args, kwargs)
+
+
+def _coroutine(declaration: Declaration) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        taken, named, reference, policy = declaration.begin(args, kwargs)
+        recovery: Any = None
+        while True:
+            try:
+                result = await declaration.function(*taken, **named)
+                break
+            except Exception as error:
+                if not declaration.recovers:
+                    raise
+                recovery = recovery or declaration.recovery()
+                action = recovery.decide(error, (*taken, *named.values()))
+                if action == "raise":
+                    raise
+            # Out here: inside the except block the exception holds what was to be freed.
+            if action == "host":
+                taken, named = declaration.to_host(args, kwargs)
+        return declaration.finish(result, reference, policy)
+
+    return wrapper
+
+
+def _generator(declaration: Declaration) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        taken, named, reference, policy = declaration.begin(args, kwargs)
+        finish, take = declaration.finish, declaration.native.take
+        recovery: Any = None
+        while True:  # until the first value is there
+            inner = declaration.function(*taken, **named)
+            try:
+                values = [next(inner)]  # emptied at each yield: nothing is held while the caller works
+                break
+            except StopIteration as stop:
+                return None if stop.value is None else finish(stop.value, reference, policy)
+            except Exception as error:
+                if not declaration.recovers:
+                    raise
+                recovery = recovery or declaration.recovery()
+                action = recovery.decide(error, (*taken, *named.values()))
+                if action == "raise":
+                    raise
+            # Out here: inside the except block the exception holds what was to be freed.
+            if action == "host":
+                taken, named = declaration.to_host(args, kwargs)
+        try:
+            while True:
+                try:
+                    received = yield finish(values.pop(), reference, policy)
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    values.append(inner.throw(error))
+                else:
+                    values.append(next(inner) if received is None else inner.send(take(received)))
+        except StopIteration as stop:
+            return None if stop.value is None else finish(stop.value, reference, policy)
+        finally:
+            inner.close()
+
+    return wrapper
+
+
+def _async_generator(declaration: Declaration) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        taken, named, reference, policy = declaration.begin(args, kwargs)
+        finish, take = declaration.finish, declaration.native.take
+        recovery: Any = None
+        while True:  # until the first value is there
+            inner = declaration.function(*taken, **named)
+            try:
+                values = [await anext(inner)]  # emptied at each yield: nothing is held while the caller works
+                break
+            except StopAsyncIteration:
+                return
+            except Exception as error:
+                if not declaration.recovers:
+                    raise
+                recovery = recovery or declaration.recovery()
+                action = recovery.decide(error, (*taken, *named.values()))
+                if action == "raise":
+                    raise
+            # Out here: inside the except block the exception holds what was to be freed.
+            if action == "host":
+                taken, named = declaration.to_host(args, kwargs)
+        try:
+            while True:
+                try:
+                    received = yield finish(values.pop(), reference, policy)
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    values.append(await inner.athrow(error))
+                else:
+                    values.append(await (anext(inner) if received is None else inner.asend(take(received))))
+        except StopAsyncIteration:
+            return
+        finally:
+            await inner.aclose()
+
+    return wrapper
+
+
+_KINDS: tuple[tuple[Callable[[object], bool], Callable[[Declaration], Callable[..., Any]]], ...] = (
+    (inspect.iscoroutinefunction, _coroutine),
+    (inspect.isasyncgenfunction, _async_generator),
+    (inspect.isgeneratorfunction, _generator),
+)
+
+
+def wrap(declaration: Declaration) -> Callable[..., Any]:
+    """A wrapper that looks like the declaration's function."""
+    function = declaration.function
+    whose = function if inspect.isroutine(function) else type(function).__call__
+    # memory_types alone costs what it did in the older package, where torch.compile looked into any function as well.
+    make: Callable[[Declaration], Callable[..., Any]]
+    make = _traceable if declaration.input == "torch" else _foreign if declaration.said.controls else _plain
+    for is_kind, maker in _KINDS:
+        if is_kind(function) or is_kind(whose):
+            make = maker
+    if declaration.sliced_default and make not in (_plain, _foreign, _traceable):
+        raise TypeError(f"{declaration.name}() gives its results one after the other: slice_by_slice is for functions")
+    if _compiling is _ask:
+        _know()
+    wrapper = make(declaration)
+    wrapper.__name__ = declaration.name
+    return update_wrapper(wrapper, function)

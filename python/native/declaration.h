@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ * A declaration: what a decorator knows of its function, in the form in which each call needs it. */
+#ifndef ARRAYBRIDGE_NATIVE_DECLARATION_H
+#define ARRAYBRIDGE_NATIVE_DECLARATION_H
+
+#include "nested.h"
+
+/// Flags of a declaration. python/arraybridge/declaration.py has the same.
+enum {
+  NATIVE_DECLARE_BOUND = 1 << 0,             ///< the first argument is `self` or `cls`: never looked at
+  NATIVE_DECLARE_PRESERVES = 1 << 1,         ///< the image keeps the first array's dtype: another one is for settle()
+  NATIVE_DECLARE_SETTLES = 1 << 2,           ///< every result is for settle()
+  NATIVE_DECLARE_RARE = 1 << 3,              ///< every call is for rare()
+  NATIVE_DECLARE_RECOVERS = 1 << 4,          ///< failures are for recover()
+  NATIVE_DECLARE_NARROWED = 1 << 5,          ///< only the arguments of `places` and `names` are converted
+  NATIVE_DECLARE_MOVES_ALL = 1 << 6,         ///< arrays at home move to the device, too
+  NATIVE_DECLARE_FOLLOWS = 1 << 7,           ///< the options decide what the decorator has left open
+  NATIVE_DECLARE_SLICE_BY_SLICE = 1 << 8,    ///< a call may say slice_by_slice=
+  NATIVE_DECLARE_DTYPE_CONVERSION = 1 << 9,  ///< a call may say dtype_conversion=
+  NATIVE_DECLARE_DTYPE_CONFIG = 1 << 10      ///< a call may say dtype_config=
+};
+
+typedef struct native_declaration {
+  PyObject_HEAD PyObject *function;  ///< what is called
+  PyObject *rare;                    ///< (args, kwargs) -> result: a call with anything out of the ordinary
+  PyObject *settle;                  ///< (result, reference) -> result: one that is not yet as it shall be
+  PyObject
+      *recover;  ///< (exception, args, kwargs, converted args, converted kwargs) -> None, (result,) or an exception
+  PyObject *contract;  ///< NULL: none
+  PyObject *order;     ///< the function's parameters, a tuple of str
+  PyObject *names;     ///< with NARROWED: a set of str
+  PyObject *gpu_id;
+  PyObject *device;
+  const ab_backend *input;
+  const ab_backend *output;  ///< NULL: the first array's
+  uint64_t places;           ///< with NARROWED: one bit for each place; the highest is for all from the 64th on
+  uint32_t flags;
+  uint32_t casting;
+} native_declaration;
+
+/* ------------------------------------------------------------------ declaration_call.c */
+
+/// call(args, kwargs): the whole call of a plain function.
+PyObject *native_declaration_call(PyObject *self, PyObject *const *args, Py_ssize_t count);
+/// begin(args, kwargs) -> (args, kwargs, reference): the arguments converted, and the first array as it came, or None.
+PyObject *native_declaration_begin(PyObject *self, PyObject *const *args, Py_ssize_t count);
+/// finish(result, reference) -> the result as it shall be.
+PyObject *native_declaration_finish(PyObject *self, PyObject *const *args, Py_ssize_t count);
+/// take(value) -> the value with its arrays converted in.
+PyObject *native_declaration_take(PyObject *self, PyObject *value);
+
+#endif

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT
+ * One call of a decorated function, as long as nothing rare happens; what is rare, Python does. */
+#include "declaration.h"
+
+int native_policies_changed;
+
+/* Both made once and kept. */
+static PyObject *interned(PyObject **kept, const char *text) {
+  if (*kept == NULL) *kept = PyUnicode_InternFromString(text);
+  return *kept;
+}
+
+/* ------------------------------------------------------------------ arguments */
+
+static int is_chosen(const native_declaration *d, Py_ssize_t place, PyObject *name) {
+  if (!(d->flags & NATIVE_DECLARE_NARROWED)) return 1;
+  if (name == NULL) return (int)(d->places >> (place < 63 ? place : 63) & 1);
+  return PySet_Contains(d->names, name) == 1;
+}
+
+/* The first array in the order of the signature, where the order of the keywords is the caller's. */
+static int look_in_order(const native_declaration *d, PyObject *named, native_search *search) {
+  search->counts = 0;
+  const Py_ssize_t count = PyTuple_Size(d->order);
+  for (Py_ssize_t index = 0; search->first == NULL && index < count; index++) {
+    PyObject *value = PyDict_GetItemWithError(named, PyTuple_GetItem(d->order, index)); /* borrowed */
+    if (value == NULL && PyErr_Occurred()) return -1;
+    if (value != NULL && native_nested_look(search, value) != 0) return -1;
+  }
+  return 0;
+}
+
+static int look_named(const native_declaration *d, PyObject *named, native_search *search) {
+  if (search->first == NULL && PyDict_Size(named) > 1 && look_in_order(d, named, search) != 0) return -1;
+  PyObject *name = NULL;
+  PyObject *value = NULL;
+  Py_ssize_t at = 0;
+  while (PyDict_Next(named, &at, &name, &value)) { /* the call's own dict: nobody else can change it */
+    search->counts = is_chosen(d, 0, name);
+    if (native_nested_look(search, value) != 0) return -1;
+  }
+  return 0;
+}
+
+static int look_at(const native_declaration *d, PyObject *positional, PyObject *named, native_search *search) {
+  const Py_ssize_t count = PyTuple_Size(positional);
+  for (Py_ssize_t place = d->flags & NATIVE_DECLARE_BOUND ? 1 : 0; place < count; place++) {
+    search->counts = is_chosen(d, place, NULL);
+    if (native_nested_look(search, PyTuple_GetItem(positional, place)) != 0) return -1;
+  }
+  return PyDict_Size(named) != 0 ? look_named(d, named, search) : 0;
+}
+
+static PyObject *moved_positional(const native_declaration *d, PyObject *positional, native_move *move) {
+  const Py_ssize_t count = PyTuple_Size(positional);
+  const Py_ssize_t first = d->flags & NATIVE_DECLARE_BOUND ? 1 : 0;
+  PyObject *moved = PyTuple_New(count);
+  for (Py_ssize_t place = 0; moved != NULL && place < count; place++) {
+    PyObject *value = PyTuple_GetItem(positional, place);
+    const int goes = place >= first && is_chosen(d, place, NULL);
+    PyObject *item = goes ? native_nested_move(move, value) : Py_NewRef(value);
+    if (item == NULL || PyTuple_SetItem(moved, place, item) != 0) Py_CLEAR(moved);
+  }
+  return moved;
+}
+
+static int move_value(const native_declaration *d, PyObject *name, native_move *move, PyObject *moved) {
+  PyObject *value = PyDict_GetItemWithError(moved, name);
+  if (value == NULL) return PyErr_Occurred() ? -1 : 0;
+  if (!is_chosen(d, 0, name)) return 0;
+  PyObject *item = native_nested_move(move, value);
+  const int result = item != NULL ? PyDict_SetItem(moved, name, item) : -1;
+  Py_XDECREF(item);
+  return result;
+}
+
+/* In the order of the signature, so that the first array is met first; then what only **kwargs takes. */
+static PyObject *moved_named(const native_declaration *d, PyObject *named, native_move *move) {
+  PyObject *moved = PyDict_Copy(named);
+  const Py_ssize_t count = PyTuple_Size(d->order);
+  for (Py_ssize_t index = 0; moved != NULL && index < count; index++)
+    if (move_value(d, PyTuple_GetItem(d->order, index), move, moved) != 0) Py_CLEAR(moved);
+  PyObject *name = NULL;
+  Py_ssize_t at = 0;
+  while (moved != NULL && PyDict_Next(named, &at, &name, NULL)) /* what has moved already is at home now */
+    if (move_value(d, name, move, moved) != 0) Py_CLEAR(moved);
+  return moved;
+}
+
+static int prefers_accelerator(int *prefers) {
+  *prefers = 0;
+  if (!native_policies_changed) return 0;
+  PyObject *answer = PyObject_CallNoArgs(native_hook.prefers);
+  if (answer == NULL) return -1;
+  *prefers = answer == Py_True;
+  Py_DECREF(answer);
+  return 0;
+}
+
+static int move_begin(const native_declaration *d, native_move *move) {
+  *move = (native_move){.target = d->input,
+                        .gpu_id = d->gpu_id,
+                        .device = d->device,
+                        .casting = d->casting,
+                        .all = (d->flags & NATIVE_DECLARE_MOVES_ALL) != 0};
+  return prefers_accelerator(&move->prefers);
+}
+
+/* Both new references, or none. */
+static int move_all(const native_declaration *d, native_search *search, PyObject **positional, PyObject **named) {
+  native_move move;
+  if (move_begin(d, &move) != 0) return -1;
+  if (search->owner == d->input) native_move_lead(&move, search->first);
+  else move.watched = search->first;
+  PyObject *args = moved_positional(d, *positional, &move);
+  PyObject *kwargs = args == NULL ? NULL : PyDict_Size(*named) == 0 ? Py_NewRef(*named) : moved_named(d, *named, &move);
+  search->stand_in = kwargs != NULL ? Py_XNewRef(move.stand_in) : NULL;
+  native_move_end(&move);
+  if (kwargs == NULL) {
+    Py_XDECREF(args);
+    return -1;
+  }
+  *positional = args;
+  *named = kwargs;
+  return 0;
+}
+
+/* Replaces both by new references, converted where something is to be. */
+static int take_in(const native_declaration *d, PyObject **positional, PyObject **named, native_search *search) {
+  *search = (native_search){.home = d->input};
+  if (look_at(d, *positional, *named, search) != 0) return -1;
+  if (search->foreign || (d->flags & NATIVE_DECLARE_MOVES_ALL)) return move_all(d, search, positional, named);
+  Py_INCREF(*positional);
+  Py_INCREF(*named);
+  return 0;
+}
+
+/* ------------------------------------------------------------------ results */
+
+static int keeps_contract(const native_declaration *d, PyObject *result) {
+  if (d->contract == NULL) return 1;
+  PyObject *verdict = PyObject_CallFunctionObjArgs(d->contract, result, NULL);
+  const int kept = verdict != NULL ? PyObject_IsTrue(verdict) : -1;
+  Py_XDECREF(verdict);
+  if (kept > 0) return 1;
+  PyObject *name = kept == 0 ? PyObject_GetAttrString(d->function, "__name__") : NULL;
+  if (kept == 0 && name == NULL) PyErr_Clear();
+  if (kept == 0)
+    PyErr_Format(PyExc_ValueError, "Function %S violated its output contract", name != NULL ? name : d->function);
+  Py_XDECREF(name);
+  return 0;
+}
+
+/* 1 if both have the same dtype as one and the same object: a framework has one for each. 0: who knows. */
+static int shares_dtype(PyObject *one, PyObject *other) {
+  static PyObject *kept;
+  PyObject *name = interned(&kept, "dtype");
+  PyObject *first = name != NULL ? PyObject_GetAttr(one, name) : NULL;
+  PyObject *second = first != NULL ? PyObject_GetAttr(other, name) : NULL;
+  const int same = first != NULL && first == second;
+  const int failed = second == NULL && native_no() != 0;
+  Py_XDECREF(first);
+  Py_XDECREF(second);
+  return failed ? -1 : same;
+}
+
+static int same_dtype(PyObject *reference, PyObject *image, const ab_backend *owner) {
+  const ab_backend *from = native_owner_of(reference, NULL);
+  if (from == NULL) return PyErr_Occurred() ? -1 : 0;
+  const int shares = from == owner ? shares_dtype(reference, image) : 0;
+  if (shares != 0) return shares;
+  DLDataType one;
+  DLDataType other;
+  if (native_dtype_of(reference, from, &one) != 0 || native_dtype_of(image, owner, &other) != 0) return -1;
+  return one.bits != 0 && one.bits == other.bits && one.code == other.code && one.lanes == other.lanes;
+}
+
+/* 1 if the image among the results has the dtype that it shall have, as far as this file knows. */
+static int is_of_dtype(const native_declaration *d, PyObject *result, PyObject *reference, const native_search *found) {
+  PyObject *stand_in = found->stand_in;
+  if (d->flags & NATIVE_DECLARE_SETTLES) return 0;
+  if (!(d->flags & NATIVE_DECLARE_PRESERVES) || reference == NULL || found->first == NULL) return 1;
+  PyObject *image = PyTuple_Check(result) && PyTuple_Size(result) > 0 ? PyTuple_GetItem(result, 0) : result;
+  if (image == reference || image != found->first) return 1; /* no array at its place: nothing to preserve */
+  if (image == stand_in) return 1;
+  const int shares = stand_in != NULL ? shares_dtype(stand_in, image) : 0;
+  if (shares != 0) return shares;
+  return same_dtype(reference, image, found->owner);
+}
+
+static PyObject *moved_out(const native_declaration *d, PyObject *result, const ab_backend *output) {
+  native_move move = {.target = output, .casting = d->casting};
+  PyObject *moved = native_nested_move(&move, result);
+  native_move_end(&move);
+  return moved;
+}
+
+/* The result as it shall be: itself, moved, or made by settle(), which also knows what cannot be moved while a
+ * framework is tracing. */
+static PyObject *better(const native_declaration *d, PyObject *result, const native_search *search) {
+  const ab_backend *output = d->output != NULL ? d->output : search->owner != NULL ? search->owner : d->input;
+  PyObject *reference = search->first;
+  native_search found = {.home = output, .counts = 1, .stand_in = search->stand_in};
+  if (native_nested_look(&found, result) != 0) return NULL;
+  const int good = is_of_dtype(d, result, reference, &found);
+  if (good < 0) return NULL;
+  if (good && !found.foreign) return Py_NewRef(result);
+  PyObject *moved = good ? moved_out(d, result, output) : NULL;
+  if (moved != NULL) return moved;
+  if (good && native_no() != 0) return NULL;
+  return PyObject_CallFunctionObjArgs(d->settle, result, reference != NULL ? reference : Py_None, NULL);
+}
+
+/* Takes `result`. */
+static PyObject *settled(const native_declaration *d, PyObject *result, const native_search *search) {
+  PyObject *final = keeps_contract(d, result) ? better(d, result, search) : NULL;
+  Py_DECREF(result);
+  return final;
+}
+
+/* ------------------------------------------------------------------ recovery */
+
+/* The pending exception is shown to recover(): it gives None and the exception goes on as it is, a tuple with the
+ * result of a later attempt, or the exception to go on with. */
+static PyObject *recovered(const native_declaration *d, PyObject *positional, PyObject *named, PyObject *args,
+                           PyObject *kwargs) {
+  PyObject *type = NULL;
+  PyObject *value = NULL;
+  PyObject *trace = NULL;
+  PyErr_Fetch(&type, &value, &trace);
+  PyErr_NormalizeException(&type, &value, &trace);
+  if (trace != NULL) PyException_SetTraceback(value, trace);
+  PyObject *answer = PyObject_CallFunctionObjArgs(d->recover, value, positional, named, args, kwargs, NULL);
+  PyObject *result = NULL;
+  if (answer == Py_None) {
+    PyErr_Restore(type, value, trace);
+    Py_DECREF(answer);
+    return NULL;
+  }
+  if (answer != NULL && PyTuple_Check(answer)) result = Py_NewRef(PyTuple_GetItem(answer, 0));
+  else if (answer != NULL)
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(answer)), Py_NewRef(answer), PyException_GetTraceback(answer));
+  Py_XDECREF(answer);
+  Py_XDECREF(type);
+  Py_XDECREF(value);
+  Py_XDECREF(trace);
+  return result;
+}
+
+/* ------------------------------------------------------------------ the calls */
+
+static int is_given(PyObject *named, PyObject **kept, const char *control) {
+  PyObject *name = interned(kept, control);
+  if (name == NULL) return -1;
+  return PyDict_GetItemWithError(named, name) != NULL;
+}
+
+static int has_control(const native_declaration *d, PyObject *named) {
+  static PyObject *names[3];
+  if ((d->flags & NATIVE_DECLARE_SLICE_BY_SLICE) && is_given(named, &names[0], "slice_by_slice") != 0) return 1;
+  if ((d->flags & NATIVE_DECLARE_DTYPE_CONVERSION) && is_given(named, &names[1], "dtype_conversion") != 0) return 1;
+  return (d->flags & NATIVE_DECLARE_DTYPE_CONFIG) && is_given(named, &names[2], "dtype_config") != 0;
+}
+
+static int is_rare(const native_declaration *d, PyObject *named) {
+  if (d->flags & NATIVE_DECLARE_RARE) return 1;
+  if (native_policies_changed && (d->flags & NATIVE_DECLARE_FOLLOWS)) return 1;
+  return PyDict_Size(named) != 0 && has_control(d, named);
+}
+
+static int check_call(PyObject *const *args, Py_ssize_t count) {
+  if (count == 2 && PyTuple_Check(args[0]) && PyDict_Check(args[1])) return 0;
+  PyErr_SetString(PyExc_TypeError, "a tuple and a dict of arguments are needed");
+  return -1;
+}
+
+PyObject *native_declaration_call(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+  if (check_call(args, count) != 0) return NULL;
+  const native_declaration *d = (const native_declaration *)self;
+  PyObject *positional = args[0];
+  PyObject *named = args[1];
+  if (is_rare(d, named)) return PyObject_CallFunctionObjArgs(d->rare, positional, named, NULL);
+  native_search search;
+  if (take_in(d, &positional, &named, &search) != 0) return NULL;
+  PyObject *first = Py_XNewRef(search.first); /* the function may empty the list that it stands in */
+  PyObject *result = PyObject_Call(d->function, positional, PyDict_Size(named) != 0 ? named : NULL);
+  if (result == NULL && (d->flags & NATIVE_DECLARE_RECOVERS) && PyErr_ExceptionMatches(PyExc_Exception))
+    result = recovered(d, args[0], args[1], positional, named);
+  Py_DECREF(positional);
+  Py_DECREF(named);
+  if (result != NULL) result = settled(d, result, &search);
+  Py_XDECREF(first);
+  Py_XDECREF(search.stand_in);
+  return result;
+}
+
+PyObject *native_declaration_begin(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+  if (check_call(args, count) != 0) return NULL;
+  PyObject *positional = args[0];
+  PyObject *named = args[1];
+  native_search search;
+  if (take_in((const native_declaration *)self, &positional, &named, &search) != 0) return NULL;
+  Py_XDECREF(search.stand_in);
+  return Py_BuildValue("(NNO)", positional, named, search.first != NULL ? search.first : Py_None);
+}
+
+PyObject *native_declaration_finish(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+  if (count != 2) {
+    PyErr_SetString(PyExc_TypeError, "a result and a reference are needed");
+    return NULL;
+  }
+  native_search search = {.first = args[1] != Py_None ? args[1] : NULL};
+  if (search.first != NULL) search.owner = native_owner_of(search.first, NULL);
+  if (search.owner == NULL && PyErr_Occurred()) return NULL;
+  return settled((const native_declaration *)self, Py_NewRef(args[0]), &search);
+}
+
+PyObject *native_declaration_take(PyObject *self, PyObject *value) {
+  const native_declaration *d = (const native_declaration *)self;
+  if ((d->flags & NATIVE_DECLARE_NARROWED)) return Py_NewRef(value);
+  native_move move;
+  if (move_begin(d, &move) != 0) return NULL;
+  PyObject *moved = native_nested_move(&move, value);
+  native_move_end(&move);
+  return moved;
+}
