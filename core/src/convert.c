@@ -4,6 +4,7 @@
 
 #include "conversion.h"
 #include "dtype.h"
+#include "hint.h"
 #include "kernels/scale.h"
 #include "oom.h"
 #include "quick.h"
@@ -93,8 +94,7 @@ static ab_status understand(ab__conversion *c) {
 static ab_status not_convertible(const ab__conversion *c) {
   if (c->error->text[0] != '\0') c->error->status = AB_UNSUPPORTED;
   else
-    ab_error_set(c->error, AB_UNSUPPORTED, "%s",
-                 c->info.why_not != NULL ? c->info.why_not : "the array has no elements that could be handed over");
+    ab__hint_not_convertible(&c->info, c->error);
   return AB_UNSUPPORTED;
 }
 
@@ -103,9 +103,9 @@ static ab_status dtype_missing(ab__conversion *c, const ab__ability *ability) {
   const char *target = ab_backend_name(c->at.target);
   const DLDataType near = ab__nearest_dtype(ability, c->at.dtype, AB_CASTING_SAME_KIND);
   ab_error_set(c->error, AB_WOULD_CAST, "%s does not exist in %s", have, target);
-  if (near.bits != 0)
-    ab_error_hint(c->error, "pass dtype=\"%s\", casting=\"%s\"", ab_dtype_name(near),
-                  ab_dtype_can_cast(c->at.dtype, near, AB_CASTING_SAFE) ? "safe" : "same_kind");
+  if (near.bits != 0) ab__hint_cast(c->at.dtype, near, ab_dtype_name(near), c->error);
+  else if (c->at.dtype.code == kDLComplex)
+    ab_error_hint(c->error, "pass its real and its imaginary part one by one: x.real, x.imag");
   return AB_WOULD_CAST;
 }
 
@@ -138,11 +138,7 @@ static ab_status decide_dtype(ab__conversion *c) {
   if (c->options->scaling != AB_SCALING_NONE) return decide_scaling(c);
   if (ab_dtype_can_cast(have, c->at.dtype, (ab_casting)c->options->casting)) return AB_OK;
   ab_error_set(c->error, AB_WOULD_CAST, "%s would become %s", ab_dtype_name(have), ab_dtype_name(c->at.dtype));
-  const ab_casting enough = ab_dtype_can_cast(have, c->at.dtype, AB_CASTING_SAFE)        ? AB_CASTING_SAFE
-                            : ab_dtype_can_cast(have, c->at.dtype, AB_CASTING_SAME_KIND) ? AB_CASTING_SAME_KIND
-                                                                                         : AB_CASTING_UNSAFE;
-  static const char *const words[] = {"no", "safe", "same_kind", "unsafe"};
-  ab_error_hint(c->error, "pass casting=\"%s\" to allow it", words[enough]);
+  ab__hint_cast(have, c->at.dtype, NULL, c->error);
   return AB_WOULD_CAST;
 }
 
@@ -150,8 +146,11 @@ static ab_status decide_dtype(ab__conversion *c) {
 static ab_status decide_shape(ab__conversion *c) {
   if (!ab__ability_refuses(&c->at, c->at.take, NULL) || !ab__ability_refuses(&c->at, c->at.push, NULL)) return AB_OK;
   ab_step why = {.reason = ""};
-  ab__ability_refuses(&c->at, c->at.take->supported ? c->at.take : c->at.push, &why);
-  return ab_error_set(c->error, AB_UNSUPPORTED, "%s", why.reason);
+  const ab__ability *ability = c->at.take->supported ? c->at.take : c->at.push;
+  ab__ability_refuses(&c->at, ability, &why);
+  ab_error_set(c->error, AB_UNSUPPORTED, "%s", why.reason);
+  ab__hint_shape(&c->at, ability, c->error);
+  return AB_UNSUPPORTED;
 }
 
 static ab_status decide(ab__conversion *c) {
@@ -328,6 +327,9 @@ static void plan_way(ab__conversion *c, const ab__way *way) {
   const int copies = way->hold != AB__HOLD_SHARE;
   c->report |= copies ? AB_REPORT_COPIED : AB_REPORT_SHARED | ab__conversion_aliasing(c);
   if (casts) c->report |= AB_REPORT_CAST;
+  if (c->info.flags & AB_INFO_GRADIENT) c->report |= AB_REPORT_GRADIENT_DETACHED;
+  if (c->info.flags & AB_INFO_CONJUGATED) c->report |= AB_REPORT_CONJ_RESOLVED;
+  if (c->info.flags & AB_INFO_NEGATED) c->report |= AB_REPORT_NEG_RESOLVED;
 }
 
 static ab_status plan_ways(ab__conversion *c) {
@@ -460,11 +462,14 @@ static DLDevice short_of_memory(const ab__conversion *c) {
   return host ? c->at.device : (DLDevice){(DLDeviceType)0, 0};
 }
 
-/* After a failure: as long as it is out-of-memory and something is left to try, makes room and converts again. The
- * failure of each attempt is given up first, since it may hold what should be freed. */
-static ab_status recover(ab__conversion *c, ab_status status, ab_array *result) {
+/* After a failure: as long as it is out-of-memory and something is left to try, makes room and converts again. Each
+ * attempt is a conversion without recovery of its own, so that the way of those that succeed stays as it is. The
+ * failure of an attempt is given up before room is made, since it may hold what should be freed. */
+__attribute__((noinline, cold)) static ab_status recover(const ab__conversion *c, ab_status status, ab_array *result) {
   const ab_array source = {c->at.source, c->source};
   const uint32_t most = c->options->max_retries;
+  ab_convert_options once = *c->options;
+  once.flags |= AB_CONVERT_NO_RECOVERY;
   ab_recovery state = {.struct_size = (uint32_t)sizeof state,
                        .device = short_of_memory(c),
                        .max_retries = most != 0 ? most : AB__DEFAULT_RETRIES};
@@ -477,10 +482,7 @@ static ab_status recover(ab__conversion *c, ab_status status, ab_array *result) 
     ab_error_clear(c->error);
     status = ab__recovery_go(c->bridge, &state, action, c->error);
     if (status != AB_OK) return finish(status, c->error);
-    const int locked = c->locked;
-    conversion_init(c, c->bridge, &source, c->at.target, c->options, c->record, c->error);
-    c->locked = locked;
-    status = finish(convert_locked(c, result), c->error);
+    status = ab_convert(c->bridge, &source, c->at.target, &once, result, c->error);
     if (status == AB_OK) return AB_OK;
   }
 }

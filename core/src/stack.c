@@ -69,7 +69,7 @@ static ab_status ask_target(ab__stacking *s, const ab_convert_options *options) 
   asked.record = NULL;
   const ab_array array = {.backend = &s->host.backend, .object = &s->stack};
   const ab_status status = ab_plan(s->bridge, &array, s->target, &asked, &plan, s->error);
-  if (status == AB_UNSUPPORTED && s->error->hint[0] == '\0')
+  if (status == AB_UNSUPPORTED) /* what it says of arrays that are there already is no help here */
     ab_error_hint(s->error, "stack into \"numpy\", which holds it, and convert parts of that");
   if (status != AB_OK) return status;
   if (options->scaling == AB_SCALING_NONE) s->dtype = plan.target_dtype;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "target.h"
 
+#include "hint.h"
+
 static const DLDevice the_host = {kDLCPU, 0};
 
 static ab_status abilities(ab__situation *at, DLDevice device, ab_error *error) {
@@ -61,28 +63,11 @@ ab_status ab__target_native(const ab_backend *target, DLDevice device, ab__nativ
 
 /* ------------------------------------------------------------------ which device */
 
-static const char *type_word(DLDevice device) {
-  switch ((int)device.device_type) {
-    case kDLCPU:
-      return "cpu";
-    case kDLCUDA:
-      return "cuda";
-    case kDLOpenCL:
-      return "opencl";
-    case kDLROCM:
-      return "rocm";
-    case kDLMetal:
-      return "metal";
-    case kDLExtDev:
-      return "ext";
-    default:
-      return "device";
-  }
-}
-
 static ab_status no_device(const ab__situation *at, DLDevice device, ab_error *error) {
-  return ab_error_set(error, AB_NO_DEVICE, "%s has no arrays on %s:%d", at->target->descriptor->name, type_word(device),
-                      device.device_id);
+  ab_error_set(error, AB_NO_DEVICE, "%s has no arrays on %s:%d", at->target->descriptor->name,
+               ab__device_word((int)device.device_type), device.device_id);
+  ab__hint_devices(at->target, error);
+  return AB_NO_DEVICE;
 }
 
 static ab_status exact_device(ab__situation *at, const ab_convert_options *options, ab_error *error) {
@@ -131,9 +116,12 @@ static ab_status accelerator(ab__situation *at, const ab_convert_options *option
     status = abilities(at, s.device, error);
     return status != AB_OK || usable(at) ? status : no_device(at, s.device, error);
   }
-  if (s.count > 0)
-    return ab_error_set(error, AB_NO_DEVICE, "gpu_id=%d: %s has %d accelerator%s", options->accelerator,
-                        at->target->descriptor->name, s.count, s.count == 1 ? "" : "s");
+  if (s.count > 0) {
+    ab_error_set(error, AB_NO_DEVICE, "gpu_id=%d: %s has %d accelerator%s", options->accelerator,
+                 at->target->descriptor->name, s.count, s.count == 1 ? "" : "s");
+    ab__hint_devices(at->target, error);
+    return AB_NO_DEVICE;
+  }
   *report |= AB_REPORT_HOST_FALLBACK;
   status = abilities(at, the_host, error);
   return status != AB_OK || usable(at) ? status : no_device(at, the_host, error);

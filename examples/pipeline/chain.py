@@ -10,12 +10,13 @@ import arraybridge
 import numpy as np
 import stages
 from crossing import Crossings
+from nuclei import Unusable
 from numpy.typing import NDArray
 
 STEPS = (
     "pyclesperanto: Gaussian blur",
-    "torch: Otsu threshold, erosion",
-    "pyclesperanto: connected components",
+    "torch: Otsu threshold",
+    "pyclesperanto: cores, connected components",
     "JAX: growing back, measuring",
     "TensorFlow: k-means",
 )
@@ -30,8 +31,8 @@ class Result:
     foreground: NDArray[np.bool_]
     cores: NDArray[np.uint8]
     labels: NDArray[np.uint32]
-    measurements: NDArray[np.float32]  # (objects, 5), columns as in stages.COLUMNS
-    groups: NDArray[np.int32]  # (objects,), 0 small, 1 large
+    measurements: NDArray[np.float32]  # (objects, 6), columns as in stages.COLUMNS
+    groups: NDArray[np.int32]  # (objects,), 0 small, 1 large, 2 cut by the edge of the image
 
 
 def run(image: NDArray[np.float32], crossings: Crossings, say: Callable[[str], None] = lambda step: None) -> Result:
@@ -43,17 +44,21 @@ def run(image: NDArray[np.float32], crossings: Crossings, say: Callable[[str], N
 
     say(STEPS[1])
     blurred = hand("blurred", blurred, "torch")
-    foreground, cores, threshold = stages.segment(blurred)
+    foreground, threshold = stages.segment(blurred)
 
     say(STEPS[2])
-    core_labels = stages.label(hand("cores", cores, "pyclesperanto"))
+    cores = stages.find_cores(hand("mask", foreground, "pyclesperanto"))
+    core_labels = stages.label(cores)
 
     say(STEPS[3])
     # All hand-overs first: JAX computes behind one's back, and a hand-over would have to wait for that.
     core_labels = hand("core labels", core_labels, "jax")
     foreground_here, image_here = hand("mask", foreground, "jax"), hand("image", image, "jax")
     labels = stages.grow(core_labels, foreground_here)
-    measurements = stages.measure(labels, image_here, int(labels.max())).block_until_ready()
+    count = int(labels.max())
+    if count == 0:
+        raise Unusable("no object was found: nothing in the image is bright and wide enough to be a nucleus")
+    measurements = stages.measure(labels, image_here, count).block_until_ready()
 
     say(STEPS[4])
     groups = stages.group(hand("measurements", measurements, "tensorflow"))
@@ -61,7 +66,7 @@ def run(image: NDArray[np.float32], crossings: Crossings, say: Callable[[str], N
     return Result(
         blurred=arraybridge.convert(blurred, "numpy"),
         threshold=threshold,
-        foreground=arraybridge.convert(foreground, "numpy"),
+        foreground=arraybridge.convert(foreground, "numpy") != 0,
         cores=arraybridge.convert(cores, "numpy"),
         labels=hand("labels", labels, "numpy"),
         measurements=hand("measurements", measurements, "numpy"),

@@ -15,12 +15,21 @@ from chain import Result
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
+from stages import CUT, SEED_LEVEL, SEED_SIGMA
 
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
 SMALL, LARGE = "#E69F00", "#56B4E9"
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
-SIZE, DPI = (10.5, 7.75), 130
-GROUPS = ((0, "small", SMALL), (1, "large", LARGE))
+CUT_OFF = "#BBBBBB"
+SIZE, DPI = (10.5, 8.1), 130
+GROUPS = ((0, "small", SMALL), (1, "large", LARGE), (2, "cut by the edge", CUT_OFF))
+CONTRAST = 98
+"""The percentile of the projection that is shown white: dividing nuclei outshine all others."""
+CAPTION = (
+    "A demonstration, not a tuned segmentation. Cores are what lies above {level:g} in the mask blurred with σ = {sigma:g} "
+    "voxels; parts of the mask in c without a core are no objects, and are gone in d.\nObjects that reach the edge of the "
+    "stack (any side, first and last plane too) are marked and not grouped. The size of a voxel is not given in the file."
+)
 
 
 def colours_of_labels(count: int) -> NDArray[np.float64]:
@@ -53,13 +62,13 @@ def show_plane(axes: Axes, plane: NDArray[np.generic], **options: object) -> Non
 
 
 def scale_bar(axes: Axes, length: int, height: int) -> None:
-    """Draw a bar of `length` voxels; `height` is that of the plane. The file does not say how large a voxel is."""
+    """Draw a bar of `length` voxels; `height` is that of the plane. The size of a voxel is not given in the file."""
     axes.plot([8, 8 + length], [height - 9] * 2, color="white", linewidth=2.5, solid_capstyle="butt")
     axes.text(8 + length / 2, height - 13, f"{length} voxels", color="white", fontsize=7.5, ha="center", va="bottom")
 
 
 def show_mask(axes: Axes, foreground: NDArray[np.bool_], cores: NDArray[np.uint8]) -> None:
-    """Show the mask in grey and what erosion leaves of it in white."""
+    """Show the mask in grey and the cores in white."""
     show_plane(axes, 0.5 * foreground + 0.5 * cores.astype(bool), cmap="gray", vmin=0, vmax=1)
 
 
@@ -73,12 +82,13 @@ def show_labels(axes: Axes, labels: NDArray[np.uint32], count: int) -> None:
 def show_measured(axes: Axes, image: NDArray[np.float32], result: Result) -> None:
     """Show all objects: brightest intensities along z, the outline of each object, its number at its centroid."""
     projection = image.max(axis=0)
-    show_plane(axes, projection, cmap="gray", vmin=0, vmax=float(np.percentile(projection, 98)))
+    show_plane(axes, projection, cmap="gray", vmin=0, vmax=float(np.percentile(projection, CONTRAST)))
     for label, (row, group) in enumerate(zip(result.measurements, result.groups, strict=True), 1):
         colour, y, x = GROUPS[group][2], row[3], row[4]
         shadow = np.pad((result.labels == label).any(axis=0), 1).astype(float)
         rows, columns = (np.arange(-1, size - 1) for size in shadow.shape)
-        axes.contour(columns, rows, shadow, [0.5], colors=colour, linewidths=1.2)
+        style = "dashed" if group == CUT else "solid"
+        axes.contour(columns, rows, shadow, [0.5], colors=colour, linewidths=1.2, linestyles=style)
         text = axes.text(x, y, str(label), color=colour, fontsize=7.5, ha="center", va="center", fontweight="bold")
         text.set_bbox({"facecolor": "black", "alpha": 0.6, "pad": 1.2, "linewidth": 0})
     axes.set_xlim(-0.5, projection.shape[1] - 0.5)
@@ -86,12 +96,14 @@ def show_measured(axes: Axes, image: NDArray[np.float32], result: Result) -> Non
 
 
 def show_volumes(axes: Axes, result: Result) -> None:
-    """Draw a histogram of the volumes, in the colours of the groups."""
+    """Draw a histogram of the volumes of the whole objects, in the colours of the groups."""
     volumes = result.measurements[:, 0] / 1e3
-    parts = [volumes[result.groups == group] for group, _, _ in GROUPS]
-    names = [f"{name} ({len(part)})" for part, (_, name, _) in zip(parts, GROUPS, strict=True)]
+    whole = [one for one in GROUPS if one[0] != CUT]
+    parts = [volumes[result.groups == group] for group, _, _ in whole]
+    names = [f"{name} ({len(part)})" for part, (_, name, _) in zip(parts, whole, strict=True)]
     bins = np.arange(0, volumes.max() + 5, 5)
-    axes.hist(parts, bins, stacked=True, color=[SMALL, LARGE], label=names, edgecolor="white", linewidth=0.8)
+    colours = [colour for _, _, colour in whole]
+    axes.hist(parts, bins, stacked=True, color=colours, label=names, edgecolor="white", linewidth=0.8)
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("volume / 1000 voxels", fontsize=9)
     axes.set_ylabel("number of objects", fontsize=9)
@@ -103,7 +115,7 @@ def show_volumes(axes: Axes, result: Result) -> None:
 
 def places() -> list[tuple[float, float, float, float]]:
     """Left, bottom, width and height of the panels; the last one leaves room for its axis."""
-    columns, rows, width, height = (0.012, 0.345, 0.678), (0.52, 0.025), 0.31, 0.31 * SIZE[0] / SIZE[1]
+    columns, rows, width, height = (0.012, 0.345, 0.678), (0.54, 0.068), 0.31, 0.31 * SIZE[0] / SIZE[1]
     panels = [(left, bottom, width, height) for bottom in rows for left in columns]
     left, bottom, width, height = panels.pop()
     return [*panels, (left + 0.04, bottom + 0.035, width - 0.04, height - 0.035)]
@@ -121,14 +133,18 @@ def draw(path: Path, image: NDArray[np.float32], result: Result) -> None:
     scale_bar(a, 50, image.shape[1])
     title(b, "b", "Blurred", "pyclesperanto: Gaussian, 3-D, σ = 2 voxels")
     show_plane(b, result.blurred[z], cmap="gray", vmin=0, vmax=top)
-    title(c, "c", "Mask and its cores", "torch: Otsu's threshold (grey), erosion (white)")
+    title(c, "c", "Mask and its cores", "torch: Otsu's threshold (grey) · pyclesperanto: cores")
     show_mask(c, result.foreground[z], result.cores[z])
     title(d, "d", "Objects", "pyclesperanto: components · JAX: growing back")
     show_labels(d, result.labels[z], len(result.groups))
-    title(e, "e", "Measured and grouped", "JAX: volume, centroid (all planes) · TensorFlow: k-means")
+    how = f"maximum along z, white from the {CONTRAST}th percentile on"
+    title(e, "e", "Measured (JAX), grouped (TensorFlow)", how)
     show_measured(e, image, result)
-    title(f, "f", f"Volumes of {len(result.groups)} objects", "back in NumPy")
+    cut = int((result.groups == CUT).sum())
+    said = f"NumPy; without the {cut} cut ones, dashed in e"
+    title(f, "f", f"Volumes of {len(result.groups) - cut} whole objects", said)
     show_volumes(f, result)
+    figure.text(0.012, 0.008, CAPTION.format(level=SEED_LEVEL, sigma=SEED_SIGMA), fontsize=7.5, color="0.35")
 
     figure.savefig(path, dpi=DPI, pil_kwargs={"optimize": True})
     plt.close(figure)

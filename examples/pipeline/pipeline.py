@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A 3-D image goes through NumPy, pyclesperanto, torch, JAX, TensorFlow and back: ``python pipeline.py --help``.
 
-Exit codes: 0 the result agrees with NumPy and SciPy, 1 it does not.
+Exit codes: 0 the result agrees with NumPy and SciPy, 1 it does not, 2 the image or the command line is of no use.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 # Before TensorFlow is imported: its LLVM symbols would otherwise disturb OpenCL on the CPU.
 arraybridge.prepare()
 
-WARM_UP = (slice(20), slice(96), slice(96))
-"""The part of the image that starts everything once, so that no start-up is measured as a hand-over."""
-
-
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--image", type=Path, help="a TIFF stack, axes z, y, x (default: nuclei.tif)")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder for what is written")
     parser.add_argument("--crop", type=int, metavar="N", help="only the first N voxels of each axis: quicker")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.crop is not None and options.crop < 2:
+        parser.error(f"--crop {options.crop}: at least 2 voxels")
+    return options
 
 
 def progress_on(console: Console) -> Progress:
@@ -65,32 +64,42 @@ class Steps:
 
 
 def main() -> int:
-    """Run the demo."""
+    """Run the demo; say in one line what is wrong with an image."""
+    import nuclei
+
     options = arguments()
-    console = Console()
+    try:
+        return demonstrate(options, Console())
+    except nuclei.Unusable as problem:
+        print(f"pipeline.py: {problem}", file=sys.stderr)
+        return 2
+
+
+def demonstrate(options: argparse.Namespace, console: Console) -> int:
+    """Run the pipeline, compare, draw, and print the tables."""
+    import nuclei
+
+    image = nuclei.load(options.image or nuclei.nuclei_path())
+    image = image[(slice(options.crop),) * 3].copy() if options.crop else image
     with progress_on(console) as progress:
         steps = Steps(progress)
         steps.start("importing the frameworks")
         import agreement
         import chain
         import handover_table
-        import nuclei
         import picture
         import reference
-        from crossing import RUNS, Crossings, medians
+        from crossing import RUNS, Crossings, best
 
-        steps.start("NumPy: loading the image")
-        image = nuclei.load(options.image or nuclei.nuclei_path())
-        image = image[(slice(options.crop),) * 3].copy() if options.crop else image
-        steps.start("warming up on a small part of it")
-        chain.run(image[WARM_UP].copy(), Crossings())
+        steps.start("warming up on a small image")
+        chain.run(nuclei.made(), Crossings())
 
-        runs = [Crossings() for _ in range(RUNS)]
+        runs = [Crossings(turn) for turn in range(RUNS)]
         result = chain.run(image, runs[0], steps.start)
         steps.start(f"{RUNS - 1} more runs, for the times")
         for again in runs[1:]:
             chain.run(image, again)
-        crossings = medians(runs)
+        crossings = best(runs)
         steps.start("the same in NumPy and SciPy")
         checks = agreement.compare(result, reference.run(image))
         steps.start("drawing")

@@ -7,7 +7,7 @@ import numpy as np
 from chain import Result
 from numpy.typing import NDArray
 from scipy import ndimage
-from stages import BINS, EROSION, GROWTH, ROUNDS, SIGMA
+from stages import BINS, CUT, GROWTH, ROUNDS, SEED_LEVEL, SEED_SIGMA, SIGMA
 
 
 def otsu(values: NDArray[np.float64]) -> float:
@@ -30,18 +30,25 @@ def grow(labels: NDArray[np.int32], foreground: NDArray[np.bool_]) -> NDArray[np
 
 
 def measure(labels: NDArray[np.int32], image: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Measure each object: (objects, 5), columns as in ``stages.COLUMNS``."""
+    """Measure each object: (objects, 6), columns as in ``stages.COLUMNS``."""
     index = np.arange(1, labels.max() + 1)
     exact = image.astype(np.float64)
     volume = ndimage.sum_labels(np.ones_like(exact), labels, index)
     mean = ndimage.mean(exact, labels, index)
     centroid = ndimage.center_of_mass(np.ones_like(exact), labels, index)
-    return np.column_stack([volume, mean, np.array(centroid)])
+    inside = np.zeros(labels.shape, bool)
+    inside[1:-1, 1:-1, 1:-1] = True
+    cut = np.isin(index, labels[~inside])
+    return np.column_stack([volume, mean, np.array(centroid), cut])
 
 
 def group(measurements: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Part the objects into small and large ones."""
-    features = np.column_stack([np.log(measurements[:, 0]), measurements[:, 1]])
+    """Part the whole objects into small and large ones."""
+    whole = measurements[:, 5] == 0
+    result = np.full(len(whole), CUT, np.int32)
+    if not whole.any():
+        return result
+    features = np.column_stack([np.log(measurements[:, 0]), measurements[:, 1]])[whole]
     features = features - features.mean(axis=0)
     spread = features.std(axis=0)
     features = np.divide(features, spread, out=np.zeros_like(features), where=spread > 0)
@@ -49,7 +56,8 @@ def group(measurements: NDArray[np.float64]) -> NDArray[np.int32]:
     for _ in range(ROUNDS):
         groups = ((features[:, None] - centres[None]) ** 2).sum(axis=2).argmin(axis=1)
         centres = np.array([features[groups == k].mean(axis=0) if (groups == k).any() else [0, 0] for k in (0, 1)])
-    return groups.astype(np.int32)
+    result[whole] = groups
+    return result
 
 
 def run(image: NDArray[np.float32]) -> Result:
@@ -57,7 +65,8 @@ def run(image: NDArray[np.float32]) -> Result:
     blurred = ndimage.gaussian_filter(image.astype(np.float64), SIGMA, mode="nearest", truncate=4.0)
     threshold = otsu(blurred)
     foreground = blurred > threshold
-    cores = ~ndimage.maximum_filter(~foreground, EROSION, mode="constant", cval=False)
+    smooth = ndimage.gaussian_filter(foreground.astype(np.float64), SEED_SIGMA, mode="nearest", truncate=4.0)
+    cores = smooth > SEED_LEVEL
     core_labels, _ = ndimage.label(cores, np.ones((3, 3, 3)))
     labels = grow(core_labels, foreground)
     measurements = measure(labels, image)

@@ -15,21 +15,24 @@ import pyclesperanto as cle
 import tensorflow as tf
 import torch
 from jax import lax
-from torch.nn.functional import max_pool3d
 
 SIGMA = 2.0
 """Of the Gaussian. pyclesperanto cuts it off at 4 sigma and repeats the edge voxel outside the image."""
-EROSION = 13
-"""Edge of the cube that parts touching nuclei, voxels."""
-GROWTH = 20
-"""How far what erosion left may grow back, voxels; more than half of EROSION, since dents need longer."""
+SEED_SIGMA = 6.0
+"""Of the Gaussian that smooths the mask, voxels: holes in nuclei vanish, bridges between them grow thin."""
+SEED_LEVEL = 0.85
+"""What of the smoothed mask (0 to 1) is a core. Half way up lies a straight edge; above it touching nuclei part."""
+GROWTH = 25
+"""How far cores may grow back into the mask, voxels."""
 BINS = 256
 """Of the histogram that the threshold is taken from."""
 ROUNDS = 10
 """Of k-means. It stands still long before."""
 
-COLUMNS = ("volume", "mean", "z", "y", "x")
-"""Of the table of measurements."""
+COLUMNS = ("volume", "mean", "z", "y", "x", "cut")
+"""Of the table of measurements. cut: 1 if the object reaches the edge of the image and may go on beyond it, else 0."""
+CUT = 2
+"""The group of those; the others are small (0) or large (1)."""
 
 # ---------------------------------------------------------------- pyclesperanto
 
@@ -37,6 +40,12 @@ COLUMNS = ("volume", "mean", "z", "y", "x")
 def blur(image: Any) -> Any:
     """Gaussian blur in three dimensions."""
     return finished(cle.gaussian_blur(image, sigma_x=SIGMA, sigma_y=SIGMA, sigma_z=SIGMA))
+
+
+def find_cores(mask: Any) -> Any:
+    """Give what lies well inside of a mask (uint8, 0 and 1): one part for each nucleus, if all goes well."""
+    smooth = cle.gaussian_blur(mask, sigma_x=SEED_SIGMA, sigma_y=SEED_SIGMA, sigma_z=SEED_SIGMA)
+    return finished(cle.greater_constant(smooth, scalar=SEED_LEVEL))
 
 
 def label(mask: Any) -> Any:
@@ -67,15 +76,10 @@ def otsu(values: torch.Tensor) -> float:
     return float(centres[between[:-1].argmax()])
 
 
-def segment(blurred: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Give what lies above the threshold (bool), its eroded cores (uint8), and the threshold."""
+def segment(blurred: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Give what lies above Otsu's threshold (uint8, 0 and 1: pyclesperanto knows no bool), and the threshold."""
     threshold = otsu(blurred)
-    foreground = blurred > threshold
-    background = (~foreground).float()[None, None]
-    # The largest value in a cube, one axis after the other. Outside of the image counts as foreground.
-    for edges in ((EROSION, 1, 1), (1, EROSION, 1), (1, 1, EROSION)):
-        background = max_pool3d(background, edges, stride=1, padding=[edge // 2 for edge in edges])
-    return foreground, (background[0, 0] == 0).to(torch.uint8), threshold
+    return (blurred > threshold).to(torch.uint8), threshold
 
 
 # ---------------------------------------------------------------- JAX
@@ -96,14 +100,14 @@ def grow(cores: jax.Array, foreground: jax.Array) -> jax.Array:
     """Let the labels grow back into the foreground."""
 
     def spread(_: int, labels: jax.Array) -> jax.Array:
-        return jnp.where((labels == 0) & foreground, neighbours_maximum(labels), labels)
+        return jnp.where((labels == 0) & (foreground != 0), neighbours_maximum(labels), labels)
 
     return lax.fori_loop(0, GROWTH, spread, cores)
 
 
 @partial(jax.jit, static_argnames="count")
 def measure(labels: jax.Array, image: jax.Array, count: int) -> jax.Array:
-    """Measure each object: float32 (count, 5), the columns as in ``COLUMNS``."""
+    """Measure each object: float32 (count, 6), the columns as in ``COLUMNS``."""
 
     def total(values: jax.Array) -> jax.Array:
         return jax.ops.segment_sum(values.ravel(), labels.ravel(), count + 1)[1:]
@@ -111,15 +115,25 @@ def measure(labels: jax.Array, image: jax.Array, count: int) -> jax.Array:
     volume = total(jnp.ones(labels.shape, jnp.float32))
     places = [lax.broadcasted_iota(jnp.float32, labels.shape, axis) for axis in range(labels.ndim)]
     sums = jnp.stack([total(image), *map(total, places)], axis=1)
-    return jnp.concatenate([volume[:, None], sums / volume[:, None]], axis=1)
+    last = [place == size - 1 for place, size in zip(places, labels.shape, strict=True)]
+    at_edge = sum((place == 0) | end for place, end in zip(places, last, strict=True)) > 0
+    cut = total(at_edge.astype(jnp.float32)) > 0
+    return jnp.concatenate([volume[:, None], sums / volume[:, None], cut[:, None]], axis=1)
 
 
 # ---------------------------------------------------------------- TensorFlow
 
 
 def group(measurements: tf.Tensor) -> tf.Tensor:
-    """Part the objects into small (0) and large (1) ones: k-means on standardised log volume and mean intensity."""
-    features = tf.stack([tf.math.log(measurements[:, 0]), measurements[:, 1]], axis=1)
+    """Part the whole objects into small (0) and large (1) ones; those that the edge of the image cuts are CUT (2).
+
+    k-means on standardised log volume and mean intensity.
+    """
+    whole = measurements[:, 5] == 0
+    if not tf.reduce_any(whole):
+        return tf.fill(tf.shape(whole), CUT)
+    places = tf.where(whole)
+    features = tf.stack([tf.math.log(measurements[:, 0]), measurements[:, 1]], axis=1)[whole]
     features -= tf.reduce_mean(features, axis=0)
     features = tf.math.divide_no_nan(features, tf.math.reduce_std(features, axis=0))
     centres = tf.gather(features, [tf.argmin(features[:, 0]), tf.argmax(features[:, 0])])
@@ -127,4 +141,4 @@ def group(measurements: tf.Tensor) -> tf.Tensor:
         distances = tf.reduce_sum((features[:, None] - centres[None]) ** 2, axis=2)
         groups = tf.argmin(distances, axis=1, output_type=tf.int32)
         centres = tf.math.unsorted_segment_mean(features, groups, 2)
-    return groups
+    return tf.tensor_scatter_nd_update(tf.fill(tf.shape(whole), CUT), places, groups)

@@ -132,7 +132,7 @@ ab_status jax_describe(const ab_call *call, void *array, ab_array_info *info) {
   info->mutability = AB_IMMUTABLE;
   if (Py_TYPE((PyObject *)array) != jax_get()->types->array_impl) return describe_other(array, info);
   if (want_tensor && describe_buffer(array, info)) return AB_OK;
-  if (jax_is_deleted(array)) return not_convertible(info, "the array was deleted or donated");
+  if (jax_is_deleted(array)) return not_convertible(info, JAX_DELETED);
   ab_status status = describe_plain(call, array, info);
   if (status != AB_OK || info->flags & AB_INFO_NOT_CONVERTIBLE) return status;
   status = describe_place(array, info);

@@ -150,7 +150,7 @@ ab_status jax_to_dlpack(const ab_call *call, void *array, DLManagedTensorVersion
   }
   ab_status status = AB_OK;
   if (!jax_share_host(array, tensor)) {
-    if (jax_is_deleted(array)) return ab_fail(call, AB_UNSUPPORTED, "the array was deleted or donated");
+    if (jax_is_deleted(array)) return ab_fail(call, AB_UNSUPPORTED, JAX_DELETED);
     status = export_plain(call, array, tensor);
   }
   if (status == AB_OK) call->report->flags |= AB_REPORT_SHARED;

@@ -51,7 +51,7 @@ ab_status jax_to_host(const ab_call *call, void *array, DLManagedTensorVersioned
   if (Py_TYPE((PyObject *)array) != jax_get()->types->array_impl) {
     return ab_fail(call, AB_UNSUPPORTED, "not a JAX array with data");
   }
-  if (jax_is_deleted(array)) return ab_fail(call, AB_UNSUPPORTED, "the array was deleted or donated");
+  if (jax_is_deleted(array)) return ab_fail(call, AB_UNSUPPORTED, JAX_DELETED);
   DLDevice device;
   int fully_addressable = 0;
   const char *why_not = NULL;

@@ -125,6 +125,7 @@ int jax_share_host(PyObject *array, DLManagedTensorVersioned **tensor);
 PyObject *jax_call_method(PyObject *object, const char *name);
 /// 1 if the array was deleted or donated.
 int jax_is_deleted(PyObject *array);
+#define JAX_DELETED "the array was deleted or donated; convert it before, or keep a copy (jnp.copy)"
 /// Exports an array that is on one device of this process, `device`, ordered before call->stream.
 ab_status jax_export_tensor(const ab_call *call, PyObject *array, DLDevice device, DLManagedTensorVersioned **tensor);
 

@@ -103,11 +103,11 @@ const char *numpy_dtype_why_not(PyArrayObject *array) {
   PyArray_Descr *descr = PyArray_DESCR(array);
   switch (descr->type_num) {
     case NPY_OBJECT:
-      return "an object array holds Python references, which no other framework can hold";
+      return "an object array holds Python references, which no other framework can hold; pass x.astype() of a dtype of numbers";
     case NPY_STRING:
     case NPY_UNICODE:
     case NPY_VSTRING:
-      return "strings have no counterpart in other frameworks";
+      return "strings have no counterpart in other frameworks; if they are numbers, pass x.astype('float64')";
     case NPY_DATETIME:
       return "datetime64 has no counterpart in other frameworks; pass x.view('int64')";
     case NPY_TIMEDELTA:

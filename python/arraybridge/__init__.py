@@ -204,11 +204,21 @@ _LATER = {
 }
 
 
+#: Modules that `import arraybridge` alone made attributes of the package in 0.2.
+_MODULES = frozenset({
+    "array_geometry", "array_payload", "arrays", "conversion", "converters", "converters_registry", "decorators",
+    "devices", "dtype_scaling", "exceptions", "framework_config", "framework_ops", "gpu_cleanup", "libraries",
+    "oom_recovery", "slice_processing", "stack_utils", "types", "utils",
+})  # fmt: skip
+
+
 def __getattr__(name: str) -> object:
-    if name not in _LATER:
+    if name not in _LATER and name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     value = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
     globals()[name] = value
     return value

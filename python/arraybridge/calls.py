@@ -97,10 +97,20 @@ else:
 # What the native module calls when it needs it; nothing of it is imported before.
 
 
-def _error(unknown_backend: bool, *arguments: str) -> Exception:
+def _error(
+    unknown_backend: bool, source: str, target: str, method: str, reason: str, hint: str, status: str
+) -> Exception:
+    from .advice import advice
     from .errors import MemoryConversionError, UnknownBackendError
 
-    return (UnknownBackendError if unknown_backend else MemoryConversionError)(*arguments)
+    kind = UnknownBackendError if unknown_backend else MemoryConversionError
+    return kind(source, target, method, reason, advice(target, reason, hint, status), status)
+
+
+def _meant(what: str, word: str) -> str:
+    from .advice import question
+
+    return question(what, word)
 
 
 def _announced() -> list[str]:
@@ -121,4 +131,6 @@ def _description(values: dict[str, Any]) -> ArrayDescription:
     return ArrayDescription(values)
 
 
-native.connect({"error": _error, "announced": _announced, "plan": _plan, "describe": _description})
+native.connect({
+    "error": _error, "announced": _announced, "meant": _meant, "plan": _plan, "describe": _description,
+})  # fmt: skip

@@ -6,6 +6,7 @@ from __future__ import annotations
 from threading import Lock
 
 from .observer import ConversionObserver
+from .report import duration
 from .value import size_text
 
 TYPE_CHECKING = False
@@ -144,19 +145,10 @@ class ConversionCounters(ConversionObserver):
                 str(row["count"]),
                 size_text(row["nbytes"]),
                 size_text(row["bytes_copied"]),
-                time_text(row["seconds"]),
+                duration(row["seconds"]),
                 ", ".join(row["declined_mechanisms"]),
             ))  # fmt: skip
         return aligned(table)
-
-
-def time_text(seconds: float) -> str:
-    """``seconds`` for people: ``"1.2 ms"``."""
-    for unit in ("s", "ms"):
-        if seconds >= 1:
-            return f"{seconds:.3g} {unit}" if seconds < 1000 else f"{seconds:.0f} {unit}"
-        seconds *= 1e3
-    return f"{seconds:.3g} µs"
 
 
 def aligned(table: Sequence[tuple[str, ...]]) -> str:

@@ -243,6 +243,8 @@ _OLDER = {
     "PRESERVE_INPUT_DTYPE_CONFIG": "dtype_config",
     "PreserveInputDtypeConfig": "dtype_config",
     "SliceBySliceRuntimeParameter": "dtype_config",
+    "ThreadGPUContext": "thread_context",
+    "_get_thread_gpu_context": "thread_context",
 }
 
 

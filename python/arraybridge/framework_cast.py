@@ -10,9 +10,11 @@ Operations come from array-api-compat where that covers the framework, from Tens
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from importlib import import_module
 from math import prod
+from struct import pack
 
 from .errors import MemoryConversionError
 
@@ -69,6 +71,9 @@ class _Operations:
 
     def either(self, mask: Any, x: Any, y: Any) -> Any:
         return self.xp.where(mask, x, y)
+
+    def divide(self, x: Any, scalar: Any) -> Any:
+        return x / scalar
 
     def round(self, x: Any) -> Any:
         return self.xp.round(x)
@@ -129,6 +134,10 @@ class _Jax(_Operations):
     def cast(self, x: Any, name: str) -> Any:
         return x.astype(self.dtype(name))
 
+    def divide(self, x: Any, scalar: Any) -> Any:
+        # XLA turns a division by one number into a multiplication by its inverse, which misses the top of the range.
+        return x / self._jax.lax.optimization_barrier(self.xp.broadcast_to(scalar, x.shape))
+
 
 class _TensorFlow(_Operations):
     """array-api-compat does not cover TensorFlow."""
@@ -137,6 +146,8 @@ class _TensorFlow(_Operations):
         super().__init__(module, module)
 
     def cast(self, x: Any, name: str) -> Any:
+        if name.startswith("float8") and not x.dtype.is_floating:
+            x = self.xp.cast(x, self.xp.float32)  # TensorFlow 2.21 has no way from integers; what this rounds is beyond
         return self.xp.cast(x, self.dtypes.dtypes.as_dtype(name))
 
     def bits(self, x: Any, name: str) -> Any:
@@ -164,7 +175,7 @@ class _TensorFlow(_Operations):
 
 def _operations(backend: str, traced: bool) -> _Operations:
     if backend == "torch":
-        torch = import_module("torch")
+        torch = sys.modules["torch"]  # it has made the array; torch.compile follows no import
         return _Torch(torch if traced else import_module("array_api_compat.torch"), torch)
     if backend == "jax":
         return _Jax(import_module("jax.numpy"), traced)  # an array API namespace by itself
@@ -181,6 +192,15 @@ def covers(backend: str) -> bool:
 # ---------------------------------------------------------------- what has no value
 
 
+def _shortest(value: float, dtype: str) -> str:
+    """The shortest digits that name a value, six or more."""
+    if value != value:
+        return "NaN"
+    kept = "d" if dtype == "float64" else "f"
+    texts = (f"{value:.{digits}g}" for digits in range(6, 18))
+    return next((text for text in texts if pack(kept, float(text)) == pack(kept, value)), repr(value))
+
+
 class _Work:
     """One change of dtype."""
 
@@ -194,6 +214,7 @@ class _Work:
         self.scaling = scaling
         self.nan = nan
         self.checked = checked
+        self.counts = scaling not in ("unit", "minmax")  # there, what is beyond is so by rounding alone
         self.saturated = 0
         self.overflowed = 0
 
@@ -204,8 +225,7 @@ class _Work:
         index = self.ops.first(bad)
         element = x[index] if index else x
         value = float(self.ops.cast(element, "float64" if self.ops.wide == 64 else "float32"))
-        text = "NaN" if value != value else f"{value:.9g}"
-        raise self.error(reason.format(value=text, index=index), hint)
+        raise self.error(reason.format(value=_shortest(value, self.have), index=index), hint)
 
     def error(self, reason: str, hint: str) -> MemoryConversionError:
         return MemoryConversionError(self.backend, self.backend, "scale", reason, hint, "WOULD_CAST")
@@ -250,8 +270,8 @@ def _saturated(work: _Work, whole: Any, odd: Any) -> Any:
     kind, bits = DTYPES[goal]
     low, high = integer_range(goal)
     above, below = whole >= float(high + 1), whole < float(low)
-    if work.checked:
-        work.saturated += ops.count(above | below)
+    if work.checked and work.counts:
+        work.saturated = ops.count((above | below) & ~odd)
     safe = ops.fill(whole, above | below | odd, 0)
     if kind == "u" and bits == ops.wide:
         y = ops.fill(_unsigned_bits(ops, safe, bits), above, -1)
@@ -284,7 +304,9 @@ def _in_unit(work: _Work, x: Any, odd: Any) -> Any:
     low, high = integer_range(work.goal)
     x = ops.fill(x, odd, 0)
     if low == 0:
-        return ops.round(x * float(high))
+        if work.checked:
+            work.saturated = ops.count(x < 0)
+        return ops.round(ops.fill(x, x < 0, 0) * float(high))
     stretched = x * float(high - low)
     y = ops.round((stretched - 1) * 0.5)
     # Beside a 1 so small a number is lost, but it decides on which side of the tie at -1/2 it is.
@@ -302,8 +324,9 @@ def _stretched(work: _Work, x: Any, odd: Any, wider: Any) -> Any:
     if DTYPES[work.goal][1] > 16 or (work.checked and not bool(ops.finite(greatest - least))):
         x, least, greatest = wider(x), wider(least), wider(greatest)
     shrink = 1.0 if not work.checked or bool(ops.finite(greatest - least)) else 0.5
+    work.counts = work.checked and bool(constant)
     span = ops.fill(greatest * shrink - least * shrink, constant, 1)
-    y = (x * shrink - least * shrink) / span * float(high - low) + float(low)
+    y = ops.divide(x * shrink - least * shrink, span) * float(high - low) + float(low)
     return ops.either(constant, x, y)
 
 
@@ -441,9 +464,11 @@ def fractions_in_unit(x: Any, backend: str, have: str, ignore_nan: bool) -> tupl
         if prod(x.shape) == 0:
             return None
         y = ops.cast(x, "float32") if DTYPES[have][1] < 32 else x
-        if ignore_nan:
-            y = ops.fill(y, y != y, 0)
-        least, greatest = float(ops.least(y)), float(ops.greatest(y))
-        if not (least >= -1 and greatest <= 1) or ops.count(y != ops.trunc(y)) == 0:
+        nothing = y != y
+        if not ignore_nan and ops.count(nothing):
+            return None
+        least = float(ops.least(ops.fill(y, nothing, float("inf"))))
+        greatest = float(ops.greatest(ops.fill(y, nothing, -float("inf"))))
+        if not (least >= -1 and greatest <= 1) or ops.count((y != ops.trunc(y)) & ~nothing) == 0:
             return None
         return least, greatest

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import ClassVar
 
-from .record import add_sink, drop_sink
+from ._library import native
+from .record import join, leave
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .record import ConversionRecord
 
@@ -76,12 +77,23 @@ _IGNORE = IgnoreConversions()
 
 
 class _Watch:
-    """Stands among those who are told for the current observer."""
+    """Stands for an observer in the contexts that it is installed in, and counts as a listener as long as it does.
 
-    __slots__ = ("observer",)
+    A context that was copied from another shares it, so no single ``install()`` can tell when it is not needed.
+    """
+
+    __slots__ = ("_counts", "observer")
 
     def __init__(self, observer: ConversionObserver) -> None:
+        self._counts = False
         self.observer = observer
+        self._counts = observer.wants_records
+        if self._counts:
+            native.count_recorders(1)
+
+    def __del__(self, count: Callable[[int], None] = native.count_recorders) -> None:
+        if self._counts:
+            count(-1)
 
     def add(self, record: ConversionRecord) -> None:
         if record.mechanism != "same":
@@ -93,10 +105,10 @@ _watch: ContextVar[_Watch | None] = ContextVar("arraybridge_observer", default=N
 
 def _install(observer: ConversionObserver) -> ConversionObserver:
     old = _watch.get()
-    if old is not None and old.observer.wants_records:
-        drop_sink(old)
+    if old is not None:
+        leave(old)
     new = None if observer is _IGNORE else _Watch(observer)
     _watch.set(new)
     if new is not None and observer.wants_records:
-        add_sink(new)
+        join(new)
     return _IGNORE if old is None else old.observer

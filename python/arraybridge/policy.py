@@ -450,11 +450,11 @@ def _change(result: Any, known: Known, goal: str, policy: Policy, home: str) -> 
 
 
 def _defaults() -> Policy:
-    from .settings import options
+    from . import settings
 
-    return Policy(
-        options.get("dtype_conversion"), options.get("scaling"), options.get("nan"), options.get("labels"), "same_kind"
-    )
+    # torch.compile follows no context variable: there the options of the process decide.
+    get = settings.of_process if _compiling() else settings.options.get
+    return Policy(get("dtype_conversion"), get("scaling"), get("nan"), get("labels"), "same_kind")
 
 
 def apply(result: Any, reference: Reference | None, policy: Policy, target: str | None = None) -> Any:

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Protocol
 
 from ._library import native
-from .report import FLAGS, flags_of, mechanism_of
+from .report import FLAGS, duration, flags_of, headline, mechanism_of, note_rows, notes_of, row, verdict_of
 from .value import Value
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ class ConversionRecord(Value):
         The ways that were considered first, each with the reason why it was not taken.
         ``declined_mechanisms`` has their names alone.
     notes : tuple of str
-        What the steps taken had to say.
+        What the steps taken had to say, and what there is to know of the result.
     shared, copied, blocked_host, gradient_detached, conj_resolved, neg_resolved : bool
     aliases_mutable, cast, host_fallback : bool
         Whether the result uses the source's memory, elements were copied, the host waited for a device, a gradient
@@ -123,7 +123,7 @@ class ConversionRecord(Value):
             target_dtype=values["target_dtype"],
             bytes_copied=values["bytes_copied"],
             declined=[(way, reason) for way, refused, _, reason in steps if refused],
-            notes=[reason for _, refused, _, reason in steps if reason and not refused],
+            notes=notes_of(values, flags),
             **flags,
         )
 
@@ -146,6 +146,11 @@ class ConversionRecord(Value):
     def declined_mechanisms(self) -> tuple[str, ...]:
         """Names of the ways that were considered first."""
         return tuple(way for way, _ in self.declined)
+
+    def __str__(self) -> str:
+        head = headline(self, f"{verdict_of(self)}, {duration(self.seconds)}")
+        declined = (row("refused", way, reason) for way, reason in self.declined)
+        return "\n".join([head, *declined, row("taken", self.mechanism, ""), *note_rows(self.notes)])
 
     def to_json(self) -> dict[str, Any]:
         """Plain values under our names and the older ones, ready for ``json.dumps``."""
@@ -229,6 +234,16 @@ def _without(sinks: tuple[Sink, ...], sink: Sink) -> tuple[Sink, ...]:
     return sinks
 
 
+def join(sink: Sink) -> None:
+    """Tell ``sink`` of what is done in this context, as long as somebody counts as a listener."""
+    _here.set((*(_here.get() or ()), sink))
+
+
+def leave(sink: Sink) -> None:
+    """Undo one ``join``. Contexts that were started in between keep the sink."""
+    _here.set(_without(_here.get() or (), sink) or None)
+
+
 def add_sink(sink: Sink, everywhere: bool = False) -> None:
     """Tell ``sink`` from now on of what is done in this context, or in the whole process."""
     global _everywhere
@@ -236,16 +251,16 @@ def add_sink(sink: Sink, everywhere: bool = False) -> None:
         with _lock:
             _everywhere = (*_everywhere, sink)
     else:
-        _here.set((*(_here.get() or ()), sink))
+        join(sink)
     native.count_recorders(1)
 
 
 def drop_sink(sink: Sink) -> None:
-    """Undo one ``add_sink``. Contexts that were started in between keep the sink."""
+    """Undo one ``add_sink``."""
     global _everywhere
     with _lock:
         _everywhere = _without(_everywhere, sink)
-    _here.set(_without(_here.get() or (), sink) or None)
+    leave(sink)
     native.count_recorders(-1)
 
 

@@ -7,7 +7,8 @@ from functools import partial
 
 from . import framework_cast
 from ._library import native
-from .policy import DTYPES, Known, Policy, check_together, dtype_name, look_at, read_nan, read_scaling, tell_overflow
+from .framework_cast import DTYPES
+from .policy import Known, Policy, check_together, dtype_name, look_at, read_nan, read_scaling, tell_overflow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

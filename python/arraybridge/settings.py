@@ -94,6 +94,11 @@ def _changes_calls() -> int:
 _scope: ContextVar[dict[str, Any] | None] = ContextVar("arraybridge_options", default=None)
 
 
+def of_process(name: str) -> Any:
+    """The process's value, whatever the context says: all that torch.compile can follow, and guard."""
+    return _process[name]
+
+
 def _scope_here() -> tuple[int, int, int | None, int | None] | None:
     """This context's options as ``(mask, flags, threads, max_retries)``, or None: asked by the native module."""
     values = _scope.get()

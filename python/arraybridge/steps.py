@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .report import FLAGS, flags_of, mechanism_of
+from .report import FLAGS, flags_of, headline, mechanism_of, note_rows, notes_of, row, verdict_of
 from .value import Value, size_text
 
 TYPE_CHECKING = False
@@ -44,9 +44,9 @@ class Step(Value):
         return self._values()
 
     def __str__(self) -> str:
-        verdict = "refused" if self.refused else "taken"
         what = f"copies {size_text(self.bytes)}" if self.copies else ""
-        return f"{verdict:8}{self.way:10}{'; '.join(text for text in (what, self.reason) if text)}".rstrip()
+        text = "; ".join(text for text in (what, self.reason) if text)
+        return row("refused" if self.refused else "taken", self.way, text).strip()
 
 
 class Plan(Value):
@@ -66,13 +66,15 @@ class Plan(Value):
         Size of the elements, and how many bytes would be copied.
     steps : tuple of Step
         Every way considered: those refused first, then those taken.
+    notes : tuple of str
+        What there is to know of it, as in ConversionRecord; empty if it cannot be done.
     shared, copied, blocked_host, gradient_detached, conj_resolved, neg_resolved, aliases_mutable, cast : bool
         As in ConversionRecord.
     """
 
     __slots__ = (
         "source", "target", "source_device", "target_device", "source_dtype", "target_dtype", "possible", "status",
-        "reason", "hint", "mechanism", "bytes", "bytes_copied", "steps", *FLAGS,
+        "reason", "hint", "mechanism", "bytes", "bytes_copied", "steps", "notes", *FLAGS,
     )  # fmt: skip
 
     source: str
@@ -89,6 +91,7 @@ class Plan(Value):
     bytes: int
     bytes_copied: int
     steps: tuple[Step, ...]
+    notes: tuple[str, ...]
     shared: bool
     copied: bool
     blocked_host: bool
@@ -99,9 +102,12 @@ class Plan(Value):
     cast: bool
 
     def __init__(self, values: dict[str, Any]) -> None:
+        flags = flags_of(values["flags"])
+        possible = values["status"] == "OK"
         self._fill({
-            **values, **flags_of(values["flags"]),
-            "possible": values["status"] == "OK",
+            **values, **flags,
+            "possible": possible,
+            "notes": notes_of(values, flags) if possible else (),
             "mechanism": mechanism_of(values["steps"]),
             "steps": tuple(Step(*step) for step in values["steps"]),
         })  # fmt: skip
@@ -118,21 +124,16 @@ class Plan(Value):
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for ``json.dumps``."""
-        return {**self._values(), "steps": [step.to_json() for step in self.steps]}
+        return {**self._values(), "steps": [step.to_json() for step in self.steps], "notes": list(self.notes)}
 
     def _verdict(self) -> str:
         if not self.possible:
             return f"not possible: {self.reason}" + (f"; {self.hint}" if self.hint else "")
-        if self.bytes_copied:
-            return f"copies {size_text(self.bytes_copied)}"
-        return "the same object" if self.mechanism == "same" else "shares memory" if self.shared else "copies nothing"
+        return verdict_of(self)
 
     def __str__(self) -> str:
-        dtypes = dict.fromkeys(name for name in (self.source_dtype, self.target_dtype) if name)
-        head = (
-            f"{self.source} ({self.source_device}) -> {self.target} ({self.target_device}), "
-            f"{' to '.join(dtypes)}, {size_text(self.bytes)}: {self._verdict()}"
-        )
-        return "\n".join([head, *(f"  {step}" for step in self.steps)])
+        told = {step.reason for step in self.steps}
+        notes = tuple(note for note in self.notes if note not in told)
+        return "\n".join([headline(self, self._verdict()), *(f"  {step}" for step in self.steps), *note_rows(notes)])
 
     __repr__ = __str__

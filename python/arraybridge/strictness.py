@@ -17,8 +17,8 @@ _ASKED = ("asks for a copy", "the dtype changes")
 #: What to do where a way was refused for a reason with these words.
 _CURES = {
     "read-only": "give an array that may be written: make the copy once, where the array is made",
-    "byte order": "store it in this machine's byte order: x.astype(x.dtype.newbyteorder('='))",
     "strides": "make it contiguous where it is made: numpy.ascontiguousarray(x), x.contiguous()",
+    "order": "store it in this machine's byte order: x.astype(x.dtype.newbyteorder('='))",
     "its address is": 'let this package allocate it: arraybridge.convert(x, "numpy", copy=True) is aligned',
     "may read the memory after": "convert it before the call and keep the result: the copy is then made once",
     "on device": "say device=, or keep both on one device",

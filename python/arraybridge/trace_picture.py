@@ -35,7 +35,8 @@ def _line(axes: Any, places: dict[Node, tuple[float, float]], number: int, arrow
         axes.annotate(f"{number}", (x0, y0 + 0.16), color=colour, ha="center", weight="bold")
         return
     axes.add_patch(FancyArrowPatch(
-        (x0, y0), (x1, y1), connectionstyle="arc3,rad=0.18", arrowstyle="-|>", mutation_scale=14 + 2 * _width(0),
+        (x0, y0), (x1, y1), connectionstyle="arc3,rad=0.18", arrowstyle="-|>",
+        mutation_scale=10 + 3 * _width(arrow.nbytes),
         linewidth=_width(arrow.nbytes), color=colour, alpha=0.85, shrinkA=34, shrinkB=34,
     ))  # fmt: skip
     # A third of the way along, on the side that the arrow bends to.

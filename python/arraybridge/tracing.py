@@ -10,8 +10,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from .counters import aligned, time_text
+from .counters import aligned
 from .record import ConversionRecord, add_sink, drop_sink
+from .report import duration
 from .value import size_text
 
 TYPE_CHECKING = False
@@ -61,7 +62,7 @@ class Arrow:
     def text(self) -> str:
         """``"3x exchange: shared, 0.2 ms"``."""
         what = f"{size_text(self.bytes_copied)} copied" if self.bytes_copied else "shared"
-        return f"{self.count}x {', '.join(self.mechanisms)}: {what}, {time_text(self.seconds)}"
+        return f"{self.count}x {', '.join(self.mechanisms)}: {what}, {duration(self.seconds)}"
 
 
 class Trace:
@@ -78,6 +79,8 @@ class Trace:
 
     def __init__(self, path: str | os.PathLike[str], picture: bool) -> None:
         self.path = Path(path)
+        if self.path.suffix in (".txt", ".png"):
+            raise ValueError(f"{self.path.name} is where the table or the picture goes: name the trace file run.json")
         self.records: list[ConversionRecord] = []
         self.picture_note = "" if picture else "picture=False"
         self._events: list[dict[str, Any]] = []
@@ -146,7 +149,7 @@ class Trace:
         for arrow in self.arrows():
             rows.append((
                 " ".join(arrow.source), " ".join(arrow.target), str(arrow.count), size_text(arrow.nbytes),
-                size_text(arrow.bytes_copied), time_text(arrow.seconds), ", ".join(arrow.mechanisms),
+                size_text(arrow.bytes_copied), duration(arrow.seconds), ", ".join(arrow.mechanisms),
             ))  # fmt: skip
         return aligned(rows)
 

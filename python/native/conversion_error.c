@@ -25,6 +25,13 @@ static PyObject *raised_by_framework(const ab_error *error) {
 
 PyObject *native_text(const char *text) { return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace"); }
 
+PyObject *native_meant(const char *what, const char *word) {
+  PyObject *text = native_text(word);
+  PyObject *meant = text != NULL ? PyObject_CallFunction(native_hook.meant, "sO", what, text) : NULL;
+  Py_XDECREF(text);
+  return meant;
+}
+
 static PyObject *build(ab_status status, const ab_error *error, const char *source, const char *target,
                        const char *method) {
   PyObject *reason = native_text(error->text[0] != '\0' ? error->text : ab_status_text(status));

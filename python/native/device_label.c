@@ -103,6 +103,23 @@ static int read_kind(const char *label, ab_convert_options *options) {
   return 0;
 }
 
+/* Says which labels there are. A kind that is only spelt differently is named first. */
+static void raise_no_device(const char *label) {
+  char names[256] = "";
+  size_t used = 0;
+  for (size_t index = 0; index < KINDS && used < sizeof names; index++)
+    used += (size_t)snprintf(names + used, sizeof names - used, "%s\"%s\"", index != 0 ? ", " : "", kinds[index].name);
+  PyObject *meant = native_meant("device", label);
+  PyObject *shown = native_text(label);
+  if (meant != NULL && shown != NULL)
+    PyErr_Format(PyExc_ValueError,
+                 "device must be one of %s, alone or with a number as in \"cuda:1\", or \"host\", \"accelerator:0\", "
+                 "\"device:NAME\"; not %R%U",
+                 names, shown, meant);
+  Py_XDECREF(meant);
+  Py_XDECREF(shown);
+}
+
 static int read_label(const char *label, const ab_backend *target, ab_convert_options *options) {
   static const char accelerator[] = "accelerator:";
   static const char named[] = "device:";
@@ -115,10 +132,7 @@ static int read_label(const char *label, const ab_backend *target, ab_convert_op
     return ask_backend(label, target, &(wanted_device){.index = number}, options);
   if (asks && strncmp(label, named, sizeof named - 1) == 0)
     return ask_backend(label, target, &(wanted_device){.name = label + sizeof named - 1}, options);
-  PyErr_Format(PyExc_ValueError,
-               "device must be \"cpu\", \"cuda\", \"opencl\", \"rocm\" or another kind, alone or with a number as in "
-               "\"cuda:1\", or \"host\", \"accelerator:0\", \"device:NAME\"; not '%s'",
-               label);
+  raise_no_device(label);
   return -1;
 }
 

@@ -5,7 +5,9 @@
 static PyObject *raise_unknown(PyObject *object, ab_error *error) {
   if (native_not_owned(object, error)) {
     if (error->status != AB_NOT_RECOGNIZED) return native_raise(error->status, error, "", "", "detect");
-    PyObject *reason = native_text(error->text);
+    char text[AB_ERROR_TEXT + AB_ERROR_HINT];
+    snprintf(text, sizeof text, "%s%s%s", error->text, error->hint[0] != '\0' ? "; " : "", error->hint);
+    PyObject *reason = native_text(text);
     if (reason != NULL) PyErr_SetObject(PyExc_ValueError, reason);
     Py_XDECREF(reason);
   }

@@ -14,7 +14,7 @@ static const hook_place hook_places[] = {
     {"error", &native_hook.error},       {"announced", &native_hook.announced}, {"plan", &native_hook.plan},
     {"describe", &native_hook.describe}, {"sinks", &native_hook.sinks},         {"deliver", &native_hook.deliver},
     {"scope", &native_hook.scope},       {"rebuild", &native_hook.rebuild},     {"cast", &native_hook.cast},
-    {"numbers", &native_hook.numbers},   {"prefers", &native_hook.prefers},
+    {"numbers", &native_hook.numbers},   {"prefers", &native_hook.prefers},     {"meant", &native_hook.meant},
 };
 enum { HOOKS = sizeof hook_places / sizeof hook_places[0] };
 
@@ -84,10 +84,16 @@ PyDoc_STRVAR(
     "at all.\n"
     "copy : bool, optional\n"
     "    None copies only if it must, True always, False never.\n"
-    "casting : {\"no\", \"safe\", \"same_kind\", \"unsafe\"}\n"
-    "    What a change of dtype may do, in NumPy's words.\n"
+    "casting : {\"no\", \"equiv\", \"safe\", \"same_kind\", \"unsafe\"}\n"
+    "    What a change of dtype may do, in NumPy's words; \"equiv\" is \"no\". Beyond \"safe\" values may change, as in "
+    "a plain\n"
+    "    cast: integers wrap, floats are rounded and become infinite, and to integers their fractions are cut off, "
+    "they\n"
+    "    saturate, and NaN becomes 0.\n"
     "dtype : str or dtype of any framework, optional\n"
-    "    None keeps it; otherwise the result has it, as far as `casting` allows.\n"
+    "    The result's, as far as `casting` allows. None keeps the array's; where the target lacks that and `casting` "
+    "is given,\n"
+    "    it becomes the nearest one that the target has.\n"
     "stream : int or stream object, optional\n"
     "    The consumer's stream; None: the target framework's current one. An int is a CUDA handle: 0 and 1 are the "
     "legacy\n"
@@ -104,7 +110,9 @@ PyDoc_STRVAR(
     "    for them). None: NaN is an error that says where the first one is.\n\n"
     "Returns\n-------\n"
     "array of `target`\n"
-    "    Same shape, dtype and values, bit for bit; `x` itself if it is one already and nothing is to be changed.\n\n"
+    "    Same shape, and same dtype and values, bit for bit, unless `dtype`, `casting` or `scaling` allow others; `x` "
+    "itself if\n"
+    "    it is one already and nothing is to be changed.\n\n"
     "Raises\n------\n"
     "MemoryConversionError\n"
     "    With the source, the target, the reason, what to do, and the framework's own exception as the cause.\n"

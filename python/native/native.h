@@ -155,6 +155,8 @@ PyObject *native_raise(ab_status status, ab_error *error, const char *source, co
 int native_no(void);
 /// Text of any origin as a new str: bytes that are no UTF-8 (a cut character, a file name) are replaced.
 PyObject *native_text(const char *text);
+/// "; did you mean …?" for a `word` that is no "dtype" or "device", or an empty str. New reference; NULL: error.
+PyObject *native_meant(const char *what, const char *word);
 /// The name of the object's type, for messages. Borrows; the text is copied.
 void native_type_name(PyObject *object, char *text, size_t size);
 
@@ -163,6 +165,7 @@ void native_type_name(PyObject *object, char *text, size_t size);
 typedef struct native_hooks {
   PyObject *error;      ///< (unknown_backend, source, target, method, reason, hint, status) -> the exception to raise
   PyObject *announced;  ///< () -> list of paths
+  PyObject *meant;      ///< (what, word) -> "; did you mean …?" or ""
   PyObject *plan;       ///< (values) -> Plan
   PyObject *describe;   ///< (values) -> ArrayDescription
   PyObject *sinks;      ///< () -> who collects records in this context, or None; set before native_recorders is

@@ -31,7 +31,8 @@ static int read_casting(PyObject *value, ab_convert_options *options) {
       {"unsafe", AB_CASTING_UNSAFE},
       {NULL, 0},
   };
-  return read_word(value, words, "casting", "\"no\", \"safe\", \"same_kind\" or \"unsafe\"", &options->casting);
+  return read_word(value, words, "casting", "\"no\", \"equiv\", \"safe\", \"same_kind\" or \"unsafe\"",
+                   &options->casting);
 }
 
 int native_casting_read(PyObject *value, uint32_t *casting) {
@@ -91,12 +92,28 @@ static PyObject *dtype_name(PyObject *value) {
   return PyObject_Str(value);
 }
 
-/* Python's own types mean what they mean in NumPy. */
+/* Python's own types mean what they mean in NumPy, and so do NumPy's short codes. A byte order says nothing here: the
+ * values are what is kept. */
 static const char *spelt_out(const char *name) {
-  static const char *const short_forms[][2] = {{"float", "float64"}, {"int", "int64"}, {"complex", "complex128"}};
+  static const char *const short_forms[][2] = {
+      {"float", "float64"}, {"int", "int64"},       {"complex", "complex128"}, {"uint", "uint64"},   {"half", "float16"},
+      {"single", "float32"}, {"double", "float64"}, {"b1", "bool"},            {"?", "bool"},        {"i1", "int8"},
+      {"i2", "int16"},      {"i4", "int32"},        {"i8", "int64"},           {"u1", "uint8"},      {"u2", "uint16"},
+      {"u4", "uint32"},     {"u8", "uint64"},       {"f2", "float16"},         {"f4", "float32"},    {"f8", "float64"},
+      {"c8", "complex64"},  {"c16", "complex128"},
+  };
+  if (name[0] != '\0' && strchr("<>=|", name[0]) != NULL) name++;
   for (size_t index = 0; index < sizeof short_forms / sizeof short_forms[0]; index++)
     if (strcmp(name, short_forms[index][0]) == 0) return short_forms[index][1];
   return name;
+}
+
+/* `text` of the error, what may have been meant by `name`, and the names there are. */
+static void raise_no_dtype(PyObject *value, const char *name, const ab_error *error) {
+  PyObject *meant = native_meant("dtype", name);
+  if (meant == NULL) return;
+  PyErr_Format(PyExc_ValueError, "dtype %R: %s%U; %s", value, error->text, meant, error->hint);
+  Py_DECREF(meant);
 }
 
 int native_dtype_read(PyObject *value, ab_convert_options *options) {
@@ -108,7 +125,7 @@ int native_dtype_read(PyObject *value, ab_convert_options *options) {
     ab_error error;
     ab_error_init(&error);
     if (ab_dtype_parse(spelt_out(dot != NULL ? dot + 1 : name), &options->dtype, &error) != AB_OK) {
-      PyErr_Format(PyExc_ValueError, "dtype %R: %s", value, error.text);
+      raise_no_dtype(value, dot != NULL ? dot + 1 : name, &error);
       result = -1;
     }
     ab_error_clear(&error);

@@ -15,7 +15,7 @@ enum { SETTABLE = AB_CONVERT_COPY_IMMUTABLE | AB_CONVERT_COPY_MUTABLE | AB_CONVE
 static uint32_t process_flags; /* of SETTABLE */
 static uint32_t process_threads;
 static uint32_t process_retries; /* 0: the core's default, or none with AB_CONVERT_NO_RECOVERY */
-static int scopes; /* contexts, anywhere, that have settings of their own */
+static int scopes;               /* contexts, anywhere, that have settings of their own */
 
 static void note_change(void) {
   native_settings_changed = process_flags != 0 || process_threads != 0 || process_retries != 0 || scopes != 0;

@@ -146,6 +146,25 @@ static void add_broken(ab_error *error) {
            broken == 1 ? "" : "s");
 }
 
+/* What NumPy makes an array of: numbers, lists, scalars, and whatever offers itself as an array. */
+static int numpy_takes(PyObject *object) {
+  static const char *const offers[] = {"__array__", "__array_interface__"};
+  if (PyList_Check(object) || PyTuple_Check(object)) return 1;
+  if (PyLong_Check(object) || PyFloat_Check(object) || PyComplex_Check(object)) return 1;
+  for (size_t index = 0; index < sizeof offers / sizeof offers[0]; index++) {
+    PyObject *offer = PyObject_GetAttrString((PyObject *)Py_TYPE(object), offers[index]);
+    Py_XDECREF(offer);
+    if (offer != NULL) return 1;
+    if (native_no() != 0) return 0;
+  }
+  return 0;
+}
+
+static void hint_not_owned(PyObject *object, ab_error *error) {
+  if (object == Py_None) ab_error_hint(error, "it is None: look where it comes from");
+  else if (numpy_takes(object)) ab_error_hint(error, "pass np.asarray(x)");
+}
+
 int native_not_owned(PyObject *object, ab_error *error) {
   if (PyErr_Occurred()) {
     ab_error_clear(error);
@@ -165,5 +184,6 @@ int native_not_owned(PyObject *object, ab_error *error) {
                count != 0 ? names : "any backend: none is loaded");
   if (count == 0) ab_error_hint(error, "`arraybridge doctor` shows every file that was looked at");
   else add_broken(error);
-  return 1;
+  if (count != 0) hint_not_owned(object, error);
+  return PyErr_Occurred() == NULL;
 }

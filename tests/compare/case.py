@@ -32,12 +32,13 @@ class Cases(dict[str, Case]):
     ) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
         """Add a case.
 
-        ``expect``: the result here. ``needs``: frameworks beside NumPy. ``differs``: the heading on the page "Coming
-        from arraybridge 0.2-0.5" that says why it is not what the older release gives.
+        ``expect``: the result here. ``needs``: frameworks beside NumPy, or "gpu". ``differs``: the heading on the page
+        "Coming from arraybridge 0.2-0.5" that says why it is not what the older release gives.
         """
 
         def add(function: Callable[[], Any]) -> Callable[[], Any]:
-            about = " ".join((function.__doc__ or function.__name__.replace("_", " ")).split())
+            name = function.__name__.replace("_", " ")
+            about = ": ".join(text for text in (name, " ".join((function.__doc__ or "").split()).rstrip(".")) if text)
             assert function.__name__ not in self, function.__name__
             self[function.__name__] = Case(
                 function.__name__, function, plain(expect), tuple(needs.split()), differs, about
@@ -88,7 +89,7 @@ def _of_array(value: Any) -> Any:
         return array("jax", value.dtype.name, _numbers(numpy.asarray(value).tolist()))
     if top == "tensorflow" and hasattr(value, "numpy"):
         return array("tensorflow", value.dtype.name, _numbers(value.numpy().tolist()))
-    if top in ("pyclesperanto", "_pyclesperanto") and hasattr(value, "get"):
+    if "pyclesperanto" in top and hasattr(value, "get"):
         found = value.get()
         return array("pyclesperanto", found.dtype.name, _numbers(found.tolist()))
     return None
@@ -133,6 +134,10 @@ def same(result: Any, expect: Any) -> bool:
 def _installed(name: str) -> bool:
     from importlib.util import find_spec
 
+    if name == "gpu":
+        import torch
+
+        return torch.cuda.is_available()
     return name in sys.modules or find_spec(name) is not None
 
 

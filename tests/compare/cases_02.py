@@ -17,6 +17,7 @@ RAMP = [[0, 1, 2], [3, 4, 5]]
 NO_GPU = "Without a GPU"
 STRETCH = "Nothing is stretched"
 CONVERTS = "Decorators convert"
+FAILED = "What failed and works"
 
 # ---------------------------------------------------------------- detecting and converting
 
@@ -98,7 +99,7 @@ def torch_to_numpy():
     return convert_memory(torch.arange(6, dtype=torch.float32).reshape(2, 3), "torch", "numpy", 0)
 
 
-@case(array("numpy", "float32", RAMP), needs="jax")
+@case(array("numpy", "float32", RAMP), needs="jax", differs=FAILED)
 def jax_to_numpy():
     import jax.numpy as jnp
     from arraybridge import convert_memory
@@ -164,7 +165,7 @@ def an_unknown_source_is_a_value_error():
     return False
 
 
-@case([array("jax", "float32", RAMP), array("numpy", "float32", RAMP)], needs="jax")
+@case([array("jax", "float32", RAMP), array("numpy", "float32", RAMP)], needs="jax", differs=FAILED)
 def a_converter_by_name():
     from arraybridge.converters_registry import get_converter
 
@@ -215,7 +216,8 @@ def names_of_memory_types():
         VALID_MEMORY_TYPES,
     )
 
-    return "numpy" in VALID_MEMORY_TYPES, "numpy" in VALID_GPU_MEMORY_TYPES, MEMORY_TYPE_TORCH, MEMORY_TYPE_PYCLESPERANTO
+    names = (MEMORY_TYPE_TORCH, MEMORY_TYPE_PYCLESPERANTO)
+    return "numpy" in VALID_MEMORY_TYPES, "numpy" in VALID_GPU_MEMORY_TYPES, *names
 
 
 # ---------------------------------------------------------------- decorators
@@ -402,7 +404,7 @@ def an_integer_output_wide_enough():
     return identity(IMAGE, dtype_conversion=DtypeConversion.UINT16)
 
 
-@case(array("numpy", "float64", [[0, 25], [50, 100]]))
+@case(array("numpy", "float64", [[0, 25], [50, 100]]), differs=FAILED)
 def a_config_object():
     """As pipelines of 0.2.10 and later pass it."""
     from arraybridge import DtypeConversion
@@ -720,6 +722,17 @@ def moving_on_the_host_changes_nothing():
 
     data = ramp()
     return _move_to_device(data, "numpy", 0) is data
+
+
+@case([array("numpy", "int64", [[[1]]]), "numpy", True])
+def modules_as_attributes_of_the_package():
+    import arraybridge
+
+    return (
+        arraybridge.stack_utils.stack_slices([np.array([[1]])], "numpy", 0),
+        arraybridge.types.MemoryType.NUMPY.value,
+        isinstance(arraybridge.exceptions.MemoryConversionError("a", "b", "c", "d"), arraybridge.MemoryConversionError),
+    )
 
 
 @case(["memory_types", "numpy", "torch"])

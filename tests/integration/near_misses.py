@@ -145,7 +145,7 @@ REAL_TEXTS: dict[str, Callable[[], BaseException]] = {
         "Error: Failed to allocate buffer memory. OpenCL error: CL_INVALID_BUFFER_SIZE (-61)"
     ),
 }
-"""Simulated: the texts of frameworks and drivers that are not here, and of pyclesperanto, which dies of the real thing."""
+"""Simulated: texts of frameworks and drivers that are not here, and of pyclesperanto, which dies of the real thing."""
 
 
 def _made_dtype() -> Any:

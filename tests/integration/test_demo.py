@@ -45,12 +45,13 @@ print("\\n" + json.dumps({{"good": good, "spoilt": run("spoilt")}}))
 
 
 def nuclei() -> np.ndarray[Any, Any]:
-    """Balls of two sizes on a grid, apart from each other, with some noise: uint16, axes z, y, x."""
+    """Balls of two sizes on a grid, apart from each other, one cut by the edge, some noise: uint16, axes z, y, x."""
     z, y, x = np.ogrid[:SIZE, :SIZE, :SIZE]
     image = np.random.default_rng(3).normal(200, 10, (SIZE,) * 3)
     centres = [(i, j, k) for i in (24, 72) for j in (24, 72) for k in (24, 72)]
     for number, (i, j, k) in enumerate(centres):
-        image[(z - i) ** 2 + (y - j) ** 2 + (x - k) ** 2 < (12 if number % 2 else 17) ** 2] += 1000
+        image[(z - i) ** 2 + (y - j) ** 2 + (x - k) ** 2 < (16 if number % 2 else 20) ** 2] += 1000
+    image[(z - 48) ** 2 + (y - 48) ** 2 + x**2 < 16**2] += 1000
     return image.round().astype(np.uint16)
 
 
@@ -92,10 +93,43 @@ def test_the_picture_and_the_measurements_are_written(demo: tuple[Path, dict[str
     assert picture.startswith(b"\x89PNG") and len(picture) > 20_000
     with (demo[0] / "good" / "measurements.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 8
-    assert sorted(row["group"] for row in rows) == ["large"] * 4 + ["small"] * 4
+    assert len(rows) == 9
+    assert sorted(row["group"] for row in rows) == ["cut by the edge"] + ["large"] * 4 + ["small"] * 4
+    assert [row["centroid_x"] for row in rows if float(row["centroid_x"]) < 10] == [
+        row["centroid_x"] for row in rows if row["group"] == "cut by the edge"
+    ]
 
 
 def test_it_says_nothing_but_what_it_should(demo: tuple[Path, dict[str, int], str]) -> None:
     for noise in ("oneDNN", "absl", "Warning", "Traceback"):
         assert noise not in demo[2]
+
+
+def refusal(folder: Path, *arguments: str) -> str:
+    """What the demo says to an image that it cannot use."""
+    done = subprocess.run(
+        [sys.executable, str(PIPELINE / "pipeline.py"), *arguments, "--output", str(folder / "out")],
+        capture_output=True, text=True, timeout=240, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    return done.stderr
+
+
+def test_an_image_that_is_of_no_use_is_told_in_a_line(tmp_path: Path) -> None:
+    assert "No such file" in refusal(tmp_path, "--image", str(tmp_path / "nope.tif"))
+    (tmp_path / "text.tif").write_text("no TIFF")
+    assert "cannot read" in refusal(tmp_path, "--image", str(tmp_path / "text.tif"))
+    tifffile.imwrite(tmp_path / "flat.tif", np.ones((40, 50), np.uint16))
+    assert "40 × 50 (2-D)" in refusal(tmp_path, "--image", str(tmp_path / "flat.tif"))
+    speck = np.zeros((24, 24, 24), np.uint8)
+    speck[12, 12, 12] = 255
+    tifffile.imwrite(tmp_path / "speck.tif", speck)
+    assert "no object was found" in refusal(tmp_path, "--image", str(tmp_path / "speck.tif"))
+
+
+def test_help_of_the_script_installs_and_builds_nothing() -> None:
+    done = subprocess.run(
+        ["bash", str(PIPELINE.parents[1] / "scripts" / "demo.sh"), "--help"],
+        capture_output=True, text=True, timeout=20, env={"PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stdout.startswith("usage:") and "==" not in done.stdout

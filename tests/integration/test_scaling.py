@@ -81,7 +81,8 @@ def edges(dtype: str) -> np.ndarray[Any, Any]:
     """Where rules change their mind: ties, ends of every range, neighbours of both, tiny and huge ones."""
     kind = DTYPES[dtype]
     near = [0.0, 0.5, 1.0, 1.5, 2.5, 3.5, 0.25, 0.75, 1 / 3, 127.5, 255.5, 32767.5, 65535.5, 5e-324, 1e-45, 1e300, 3e38]
-    near += [float(2**power + step) for power in (7, 8, 15, 16, 31, 32, 53, 63, 64) for step in (-1.5, -1, -0.5, 0, 0.5)]
+    powers = (7, 8, 15, 16, 31, 32, 53, 63, 64)
+    near += [float(2**power + step) for power in powers for step in (-1.5, -1, -0.5, 0, 0.5)]
     near += [math.inf, math.nan, (2 * 77 + 1) / (2 * 255), 0.5 - 2**-25, 0.49999999999999994]
     with np.errstate(all="ignore"):
         values = np.array([*near, *(-x for x in near)]).astype(kind)
@@ -391,7 +392,7 @@ def test_a_large_image_on_both_cores_is_the_same_image() -> None:
         with arraybridge.options(threads=2):
             both = scale(image, "uint8", rule)
             transposed = scale(image.T, "uint8", rule)
-        assert (alone[0] == both[0]).all() and (alone[0].T == transposed[0]).all()
+        assert (alone[0] == both[0]).all() and (transposed[0] == alone[0].T).all()
         assert alone[1] == both[1] == transposed[1]
     image[1999, 5] = image[3, 1999] = np.nan
     with arraybridge.options(threads=2), pytest.raises(arraybridge.MemoryConversionError, match=r"\(3, 1999\)"):

@@ -9,6 +9,7 @@ START_TEST(shapes_the_target_cannot_hold_are_refused) {
   right.can[0].max_ndim = right.can[1].max_ndim = 1;
   ck_assert_int_eq(convert(), AB_UNSUPPORTED);
   expect_text("2 dimensions; right holds 1 at most");
+  ck_assert_str_eq(error.hint, "convert x[i] one by one");
   toy_forget(&right);
   right.can[0].max_ndim = right.can[1].max_ndim = 8;
   right.can[0].max_bytes = right.can[1].max_bytes = 47;
@@ -47,6 +48,7 @@ START_TEST(arrays_without_elements_or_dimensions_need_a_target_that_takes_them) 
   toy_forget(&right);
   ck_assert_int_eq(convert(), AB_UNSUPPORTED);
   expect_text("0-d");
+  ck_assert_str_eq(error.hint, "pass x.reshape(1)");
 }
 END_TEST
 
@@ -73,6 +75,10 @@ START_TEST(unconvertible_arrays_say_why) {
   ck_assert_str_eq(error.text, "it is being traced");
   ck_assert_ptr_eq(record.source, &left.backend); /* the record is valid all the same */
   ck_assert_ptr_eq(record.target, &right.backend);
+  source->why_not = "it is being traced; convert outside";
+  ck_assert_int_eq(convert(), AB_UNSUPPORTED);
+  ck_assert_str_eq(error.text, "it is being traced");
+  ck_assert_str_eq(error.hint, "convert outside");
   source->why_not = NULL;
   ck_assert_int_eq(convert(), AB_UNSUPPORTED);
   expect_text("no elements");
@@ -109,7 +115,8 @@ START_TEST(a_dtype_the_target_lacks_is_an_error_with_the_way_out) {
   grid(f64);
   ck_assert_int_eq(convert(), AB_WOULD_CAST);
   ck_assert_str_eq(error.text, "float64 does not exist in right");
-  ck_assert_str_eq(error.hint, "pass dtype=\"float32\", casting=\"same_kind\"");
+  ck_assert_str_eq(error.hint, "pass dtype=\"float32\", casting=\"same_kind\" (values are rounded, beyond float32 they "
+                               "become infinite; scaling=\"exact\" refuses such values)");
   ck_assert_int_eq(plan(), AB_WOULD_CAST);
   options.casting = AB_CASTING_SAFE; /* complex128 holds every float64 */
   ck_assert_int_eq(convert(), AB_OK);
@@ -124,13 +131,34 @@ START_TEST(a_dtype_the_target_lacks_is_an_error_with_the_way_out) {
 }
 END_TEST
 
-START_TEST(a_dtype_that_nothing_comes_near_has_no_hint) {
+START_TEST(a_complex_dtype_that_nothing_comes_near_is_handed_over_in_parts) {
   static const DLDataType have[] = {{kDLUInt, 8, 1}};
   hold_only(have, 1);
   grid(c64);
   options.casting = AB_CASTING_SAME_KIND;
   ck_assert_int_eq(convert(), AB_WOULD_CAST);
-  ck_assert_str_eq(error.hint, "");
+  ck_assert_str_eq(error.hint, "pass its real and its imaginary part one by one: x.real, x.imag");
+}
+END_TEST
+
+START_TEST(a_hint_says_what_a_cast_does_to_values) {
+  static const struct {
+    DLDataType have, want;
+    const char *says;
+  } rows[] = {
+      {{kDLInt, 64, 1}, {kDLInt, 32, 1}, "values outside int32 would wrap; scaling=\"clip\" saturates"},
+      {{kDLFloat, 32, 1}, {kDLUInt, 8, 1}, "fractions are cut off, values outside uint8 saturate"},
+      {{kDLFloat, 64, 1}, {kDLFloat, 32, 1}, "beyond float32 they become infinite"},
+      {{kDLInt, 64, 1}, {kDLFloat, 32, 1}, "large values are rounded"},
+      {{kDLComplex, 64, 1}, {kDLFloat, 32, 1}, "imaginary parts are dropped"},
+      {{kDLFloat, 32, 1}, {kDLBool, 8, 1}, "every value but 0 becomes True"},
+  };
+  for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
+    grid(rows[row].have);
+    options.dtype = rows[row].want;
+    ck_assert_int_eq(convert(), AB_WOULD_CAST);
+    ck_assert_ptr_nonnull(strstr(error.hint, rows[row].says));
+  }
 }
 END_TEST
 
@@ -147,7 +175,7 @@ START_TEST(a_wanted_dtype_obeys_the_casting_rule) {
   ck_assert_double_eq(((double *)made()->data)[5], (double)((float *)source->data)[5]);
   options.dtype = i16;
   ck_assert_int_eq(convert(), AB_WOULD_CAST);
-  ck_assert_str_eq(error.hint, "pass casting=\"unsafe\" to allow it");
+  ck_assert_ptr_nonnull(strstr(error.hint, "pass casting=\"unsafe\" to allow it (fractions are cut off"));
   options.casting = AB_CASTING_UNSAFE;
   ck_assert_int_eq(convert(), AB_OK);
   options.dtype = f32; /* nothing changes */
@@ -221,7 +249,8 @@ Suite *unit_suite(void) {
   tcase_add_test(tests, unconvertible_arrays_say_why);
   tcase_add_test(tests, an_error_of_an_earlier_call_is_forgotten);
   tcase_add_test(tests, a_dtype_the_target_lacks_is_an_error_with_the_way_out);
-  tcase_add_test(tests, a_dtype_that_nothing_comes_near_has_no_hint);
+  tcase_add_test(tests, a_complex_dtype_that_nothing_comes_near_is_handed_over_in_parts);
+  tcase_add_test(tests, a_hint_says_what_a_cast_does_to_values);
   tcase_add_test(tests, a_wanted_dtype_obeys_the_casting_rule);
   tcase_add_test(tests, a_cast_on_the_way_over_the_host_and_before_a_push);
   tcase_add_test(tests, dtypes_that_nobody_knows_are_refused);

@@ -30,12 +30,12 @@ extern "C" {
 #define AB_API AB_EXPORT
 #endif
 
-#define AB_VERSION "0.1.0"
+#define AB_VERSION "0.9.0"
 
 typedef struct ab_bridge ab_bridge;    ///< the loaded plugins and everything that belongs to them
 typedef struct ab_backend ab_backend;  ///< one loaded plugin; lives as long as the process
 
-/// The version of the library in use: "0.1.0". Static storage.
+/// The version of the library in use: "0.9.0". Static storage.
 AB_API const char *ab_version(void);
 /// "UNSUPPORTED" for AB_UNSUPPORTED; "UNKNOWN" for a number that is no status. Static storage.
 AB_API const char *ab_status_name(ab_status status);

@@ -25,68 +25,55 @@
   X(INT32, int32_t, kDLInt, i, x)      \
   X(INT64, int64_t, kDLInt, i, x)
 
-#define INTEGER(NAME, type, code, member, value)                                                               \
-  AB__KERNEL static int64_t range_##NAME(const char *from, int64_t count, ab_number *least, ab_number *most) { \
-    LOAD(type, first, from, 0);                                                                                \
-    type low = first, high = first;                                                                            \
-    for (int64_t i = 0; i < count; i++) {                                                                      \
-      LOAD(type, x, from, i);                                                                                  \
-      low = x < low ? x : low;                                                                                 \
-      high = x > high ? x : high;                                                                              \
-    }                                                                                                          \
-    type x = low;                                                                                              \
-    *least = (ab_number){.kind = (code), .as.member = (value)};                                                \
-    x = high;                                                                                                  \
-    *most = (ab_number){.kind = (code), .as.member = (value)};                                                 \
-    return 0;                                                                                                  \
+#define INTEGER(NAME, type, code, member, value)                                                           \
+  AB__KERNEL static int range_##NAME(const char *from, int64_t count, ab_number *least, ab_number *most) { \
+    LOAD(type, first, from, 0);                                                                            \
+    type low = first, high = first;                                                                        \
+    for (int64_t i = 0; i < count; i++) {                                                                  \
+      LOAD(type, x, from, i);                                                                              \
+      low = x < low ? x : low;                                                                             \
+      high = x > high ? x : high;                                                                          \
+    }                                                                                                      \
+    type x = low;                                                                                          \
+    *least = (ab_number){.kind = (code), .as.member = (value)};                                            \
+    x = high;                                                                                              \
+    *most = (ab_number){.kind = (code), .as.member = (value)};                                             \
+    return 0;                                                                                              \
   }
 
 INTEGER_MAP(INTEGER)
 
 /* ------------------------------------------------------------------ floating point */
 
-// A minimum of floats is no reduction to a compiler, since its order matters to NaN. So many lanes are kept apart, and
-// the few that are left over take part as copies of the last element.
-enum { LANES = 32 };
-
-#define REAL(NAME, type, count_type)                                                                           \
-  AB__KERNEL static int64_t range_##NAME(const char *from, int64_t count, ab_number *least, ab_number *most) { \
-    type low[LANES], high[LANES];                                                                              \
-    count_type odd[LANES];                                                                                     \
-    for (int j = 0; j < LANES; j++) {                                                                          \
-      LOAD(type, x, from, j < count ? j : 0);                                                                  \
-      low[j] = high[j] = x;                                                                                    \
-      odd[j] = 0;                                                                                              \
-    }                                                                                                          \
-    const int64_t whole = count - count % LANES;                                                               \
-    for (int64_t i = 0; i < whole; i += LANES) {                                                               \
-      for (int j = 0; j < LANES; j++) {                                                                        \
-        LOAD(type, x, from, i + j);                                                                            \
-        low[j] = x < low[j] ? x : low[j];                                                                      \
-        high[j] = x > high[j] ? x : high[j];                                                                   \
-        odd[j] += !(x - x == 0);                                                                               \
-      }                                                                                                        \
-    }                                                                                                          \
-    int64_t found = 0;                                                                                         \
-    type lowest = low[0], highest = high[0];                                                                   \
-    for (int j = 0; j < LANES; j++) {                                                                          \
-      lowest = low[j] < lowest ? low[j] : lowest;                                                              \
-      highest = high[j] > highest ? high[j] : highest;                                                         \
-      found += (int64_t)odd[j];                                                                                \
-    }                                                                                                          \
-    for (int64_t i = whole; i < count; i++) {                                                                  \
-      LOAD(type, x, from, i);                                                                                  \
-      lowest = x < lowest ? x : lowest;                                                                        \
-      highest = x > highest ? x : highest;                                                                     \
-      found += !(x - x == 0);                                                                                  \
-    }                                                                                                          \
-    *least = (ab_number){.kind = kDLFloat, .as.f = (double)lowest};                                            \
-    *most = (ab_number){.kind = kDLFloat, .as.f = (double)highest};                                            \
-    return found;                                                                                              \
+// A minimum of floats is no reduction to a compiler, since its order matters to NaN. As integers they are ordered alike
+// once the bits below the sign of negative ones are turned, and NaN and infinities lie beyond all others.
+#define REAL(NAME, type, key_type, infinity)                                                               \
+  static inline key_type key_##NAME(key_type bits) {                                                       \
+    const key_type below_sign = (key_type)((UINT64_C(1) << (8 * sizeof(key_type) - 1)) - 1);               \
+    return bits < 0 ? bits ^ below_sign : bits;                                                            \
+  }                                                                                                        \
+  static inline ab_number real_##NAME(key_type key) {                                                      \
+    const key_type bits = key_##NAME(key);                                                                 \
+    type value;                                                                                            \
+    memcpy(&value, &bits, sizeof value);                                                                   \
+    return (ab_number){.kind = kDLFloat, .as.f = (double)value};                                           \
+  }                                                                                                        \
+  AB__KERNEL static int range_##NAME(const char *from, int64_t count, ab_number *least, ab_number *most) { \
+    LOAD(key_type, first, from, 0);                                                                        \
+    key_type low = key_##NAME(first), high = low;                                                          \
+    for (int64_t i = 0; i < count; i++) {                                                                  \
+      LOAD(key_type, bits, from, i);                                                                       \
+      const key_type key = key_##NAME(bits);                                                               \
+      low = key < low ? key : low;                                                                         \
+      high = key > high ? key : high;                                                                      \
+    }                                                                                                      \
+    *least = real_##NAME(low);                                                                             \
+    *most = real_##NAME(high);                                                                             \
+    return high >= (infinity) || low < -(infinity);                                                        \
   }
 
-REAL(FLOAT32, float, uint32_t)
-REAL(FLOAT64, double, uint64_t)
+REAL(FLOAT32, float, int32_t, INT32_C(0x7f800000))
+REAL(FLOAT64, double, int64_t, INT64_C(0x7ff0000000000000))
 
 ab__range_kernel ab__range_ends(int dtype) {
 #define RANGE_ENTRY(NAME, type, code, member, value) [AB__DTYPE_##NAME] = range_##NAME,

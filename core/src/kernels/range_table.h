@@ -10,9 +10,8 @@
 
 enum { AB__RANGE_CHUNK = 1024 };
 
-/// Gives the ends of `count` elements, at least one. Returns how many are NaN or infinite; unless that is 0, the ends
-/// mean nothing.
-typedef int64_t (*ab__range_kernel)(const char *from, int64_t count, ab_number *least, ab_number *greatest);
+/// Gives the ends of `count` elements, at least one. Returns 1 if some are NaN or infinite; then the ends mean nothing.
+typedef int (*ab__range_kernel)(const char *from, int64_t count, ab_number *least, ab_number *greatest);
 
 ab__range_kernel ab__range_ends(int dtype);
 /// 1 if some of `count` elements, all finite, is not whole. float32 or float64.

@@ -32,7 +32,7 @@ typedef void (*ab__stretch_kernel)(const ab__stretch *stretch, const char *restr
 
 /// Rounds to nearest even and saturates; integers just saturate. From float32, float64 and integers to integers.
 ab__scale_kernel ab__scale_clip(int from, int to);
-/// From float32 and float64 to integers of 8 and 16 bits. Unsettled, besides: what lies outside [0, 1] (unsigned) or
+/// From float32 and float64 to integers of 8 to 32 bits. Unsettled, besides: what lies outside [0, 1] (unsigned) or
 /// [-1, 1] (signed), and what lies so near to a tie that float64 cannot decide it; the results of these mean nothing.
 ab__scale_kernel ab__scale_unit(int from, int to);
 /// From float32 and float64 to integers.

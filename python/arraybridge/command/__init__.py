@@ -14,8 +14,9 @@ import json
 import os
 import sys
 
+from ..advice import question_of, similar
 from . import doctor, info, matrix, memory, new_plugin, paths, plan
-from .refusal import Refusal, similar
+from .refusal import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class _Parser(argparse.ArgumentParser):
     def _meant(self, message: str) -> str:
         wrong = message.partition("invalid choice: ")[2].split(" ")[0].strip("'\"")
         names = [] if "COMMAND" not in message else similar(wrong, list(_COMMANDS))
-        return f"; did you mean {' or '.join(names)}?" if names else ""
+        return question_of(names)
 
 
 def _version() -> str:

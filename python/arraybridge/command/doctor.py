@@ -8,7 +8,7 @@ import os
 from . import clash, libraries, paths, tables
 from .environment import judge_environment
 from .finding import Finding
-from .known import INSTALL, is_installed, may_start
+from .known import INSTALL, advice, is_installed, may_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ EXAMPLES = """\
 
 exit codes: 0 no problems, 1 problems, 2 wrong usage
 """
+
+#: What --problems leaves out.
+QUIET = ("ok", "absent")
 
 _TITLES = {
     "plugins": "Plugins",
@@ -159,8 +162,22 @@ def _judge_resting(backend: dict[str, Any]) -> Finding:
         if backend["detail"]:
             return Finding("frameworks", "note", name, f"{version}: {backend['detail']}")
         return Finding("frameworks", "ok", name, f"{version}: installed, not started")
-    advice = f"to use it: {INSTALL[name]}" if name in INSTALL else ""
-    return Finding("frameworks", "ok", name, backend["detail"] or "not installed", advice)
+    detail = backend["detail"] or "not installed"
+    if detail.startswith(f"{name} is not installed"):
+        detail = "not installed"
+    install = advice(name)
+    return Finding("frameworks", "absent", name, detail, f"to use it: {install}" if install else "")
+
+
+def _judge_number(backends: list[dict[str, Any]]) -> list[Finding]:
+    """With fewer than two frameworks there is nothing to convert between."""
+    there = [one["name"] for one in backends if may_start(one)]
+    if len(there) >= 2 or not backends:
+        return []
+    text = f"{there[0]} alone is installed" if there else "none is installed"
+    return [
+        Finding("frameworks", "note", "frameworks", f"{text}: nothing to convert between yet", "install two of these")
+    ]
 
 
 def _judge_without_plugin(loaded: set[str]) -> list[Finding]:
@@ -178,7 +195,7 @@ def judge_frameworks(backends: list[dict[str, Any]], started: dict[str, Outcome]
         _judge_started(backend, started[backend["name"]]) if backend["name"] in started else _judge_resting(backend)
         for backend in backends
     ]
-    return findings + _judge_without_plugin({backend["name"] for backend in backends})
+    return findings + _judge_without_plugin({backend["name"] for backend in backends}) + _judge_number(backends)
 
 
 # ------------------------------------------------------------------ clashes
@@ -340,7 +357,7 @@ def _count(number: int, word: str) -> str:
 def _show(findings: list[Finding], only_bad: bool) -> None:
     out = tables.console()
     for section, title in _TITLES.items():
-        mine = [one for one in findings if one.section == section and not (only_bad and one.severity == "ok")]
+        mine = [one for one in findings if one.section == section and not (only_bad and one.severity in QUIET)]
         if mine:
             out.print(title, style="bold")
             _show_section(mine)
@@ -354,7 +371,7 @@ def run(options: argparse.Namespace) -> int:
     findings = examine(options.fast, options.timeout)
     problems = sum(finding.severity == "problem" for finding in findings)
     if options.json:
-        shown = [one._asdict() for one in findings if not (options.problems and one.severity == "ok")]
+        shown = [one._asdict() for one in findings if not (options.problems and one.severity in QUIET)]
         notes = sum(finding.severity == "note" for finding in findings)
         tables.print_json({"problems": problems, "notes": notes, "findings": shown})
     else:

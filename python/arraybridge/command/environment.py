@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 
+from ..advice import similar
 from .finding import Finding
-from .refusal import similar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ _SET_BY_US = {
 
 
 def _unknown(name: str, value: str) -> Finding:
-    meant = similar(name, [one for one in _JUDGES if one.startswith("ARRAYBRIDGE_")])
+    known = {one.lower(): one for one in _JUDGES if one.startswith("ARRAYBRIDGE_")}
+    meant = [known[one] for one in similar(name, list(known))]
     advice = f"did you mean {' or '.join(meant)}?" if meant else "unset it"
     return Finding("environment", "note", f"{name}={value}", "arraybridge knows no such variable", advice)
 

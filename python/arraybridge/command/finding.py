@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-    Severity = Literal["ok", "note", "problem"]
+    Severity = Literal["ok", "absent", "note", "problem"]
 
 
 class Finding(NamedTuple):
@@ -20,7 +20,7 @@ class Finding(NamedTuple):
     section : str
         ``"plugins"``, ``"frameworks"``, ``"clashes"``, ``"environment"``, ``"library"``.
     severity : str
-        ``"ok"``; ``"note"``: works, but good to know; ``"problem"``: something does not work.
+        ``"ok"``; ``"absent"``: not there, and nobody needs it; ``"note"``: works, but good to know; ``"problem"``: something does not work.
     subject : str
         A file, a framework, a variable.
     text : str

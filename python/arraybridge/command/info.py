@@ -100,6 +100,21 @@ def _device_text(device: dict[str, Any]) -> str:
     return f"{device['name']}{f' ({told})' if told else ''}".strip()
 
 
+def _remarks(backends: list[dict[str, Any]]) -> list[tuple[Any, str]]:
+    """What keeps frameworks from being used. Nobody is told to install what this machine has no use for."""
+    from .known import advice
+
+    said: list[tuple[Any, str]] = []
+    for one in backends:
+        name, detail = one["name"], one["detail"]
+        absent = not one["installed"] and detail.startswith(f"{name} is not installed")
+        if absent and advice(name):
+            said.append((name, f"not installed: {advice(name)}"))
+        elif detail and not absent and one["probed"] != "UNSUPPORTED":
+            said.append((name, detail))
+    return said
+
+
 def _show(found: dict[str, Any]) -> None:
     from . import tables
     from .known import may_start
@@ -121,9 +136,9 @@ def _show(found: dict[str, Any]) -> None:
         plugins.add_row(backend["name"], backend["version"], framework, *file)
     out.print(plugins)
     _show_devices(found)
-    for backend in found["backends"]:
-        if backend["detail"] and backend["probed"] != "UNSUPPORTED":
-            out.print(f"{backend['name']}: {backend['detail']}")
+    if said := _remarks(found["backends"]):
+        tables.heading(out, "Frameworks that cannot be used")
+        tables.lines(out, said, indent=0)
 
 
 def _show_devices(found: dict[str, Any]) -> None:

@@ -23,6 +23,18 @@ def may_start(backend: dict[str, Any]) -> bool:
     return bool(backend["python"] and (backend["installed"] or backend["probed"] == "UNSUPPORTED"))
 
 
+def advice(name: str) -> str:
+    """How to install the framework of a backend; empty if that is unknown, or no use on this machine."""
+    return "" if name == "cupy" and not has_gpu_driver() else INSTALL.get(name, "")
+
+
+def has_gpu_driver() -> bool:
+    """Whether an NVIDIA or AMD driver shows itself."""
+    import os
+
+    return any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/proc/driver/nvidia/version")))
+
+
 def is_installed(module: str) -> bool:
     """Whether a module of that name could be imported. Imports nothing."""
     from importlib.util import find_spec

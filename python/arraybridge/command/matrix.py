@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from ..report import duration
+from .known import INSTALL
 from .plan import check_name, parse_shape
 from .refusal import Refusal
 
@@ -40,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _sides(text: str, names: list[str]) -> list[str]:
+    if text in INSTALL and text not in names:
+        raise Refusal(f"{text} is not installed", INSTALL[text], exit_code=1)
     return names if text == "*" else [check_name(text, names)]
 
 
@@ -204,8 +208,8 @@ def _rows(found: dict[str, Any], size: str) -> Any:
             pair["target"],
             tables.marked(pair["state"]),
             pair["route"].replace("+", " + "),
-            tables.duration(pair["small_seconds"]),
-            tables.duration(pair["large_seconds"]),
+            duration(pair["small_seconds"]),
+            duration(pair["large_seconds"]),
             *why,
         )
         last = pair["source"]
@@ -218,7 +222,7 @@ def _summary(found: dict[str, Any], size: str) -> str:
     pairs = found["pairs"]
     sharing = [pair for pair in pairs if pair["state"] in ("shared", "same")]
     slowest = max((pair["large_seconds"] for pair in sharing), default=None)
-    most = f"; {size} in at most {tables.duration(slowest)}" if slowest is not None else ""
+    most = f"; {size} in at most {duration(slowest)}" if slowest is not None else ""
     return f"{len(sharing)} of {len(pairs)} pairs share memory{most}"
 
 
@@ -250,7 +254,11 @@ def _show(found: dict[str, Any]) -> None:
         tables.heading(out, "Routes")
         tables.lines(out, list(legend))
     out.print()
-    out.print("Best of several rounds, the result dropped each time. Sources: 64-byte aligned, C order.", style="dim")
+    out.print(
+        "Best of several rounds, the result dropped each time: dropping is in the times, which are therefore longer than "
+        "those of a call whose result stays. Sources: 64-byte aligned, C order.",
+        style="dim",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

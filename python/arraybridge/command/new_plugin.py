@@ -73,6 +73,9 @@ def _copy(template: str, folder: str, name: str) -> list[str]:
 
 
 def _make_folder(folder: str) -> None:
+    parent = os.path.dirname(os.path.abspath(folder))
+    if not os.path.isdir(parent):
+        raise Refusal(f"there is no folder {parent}", f"make it first: mkdir -p {shlex.quote(parent)}", exit_code=1)
     try:
         os.makedirs(folder, exist_ok=True)
         if os.listdir(folder):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .refusal import Refusal, unknown
 from .sample import LAYOUTS
 
@@ -20,6 +22,22 @@ EXAMPLES = """\
 """
 
 _COPY = {"if-needed": None, "always": True, "never": False}
+
+#: What the library says in Python's words, in those of this command.
+_OPTIONS = (
+    (r"\bcopy=None", "--copy if-needed"),
+    (r"\bcopy=False", "--copy never"),
+    (r'\bdtype="(\w+)"(, )?', r"--to-dtype \1 "),
+    (r'\bcasting="(\w+)"', r"--casting \1"),
+    (r'\bscaling="(\w+)"', r"--scaling \1"),
+)
+
+
+def in_options(text: str) -> str:
+    """``text`` with the keywords of ``convert`` as options of this command."""
+    for pattern, option in _OPTIONS:
+        text = re.sub(pattern, option, text)
+    return text.strip()
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
@@ -68,6 +86,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="no",
         help="what a change of dtype may do (default: no)",
     )
+    parser.add_argument(
+        "--scaling",
+        choices=["clip", "unit", "exact", "minmax", "wrap"],
+        help="with --to-dtype: how values become those of the other dtype",
+    )
     parser.add_argument("--copy", choices=list(_COPY), default="if-needed", help="default: if-needed")
     parser.add_argument("--device", metavar="DEVICE", help='where to: "cpu", "cuda:1", "opencl:0"')
     parser.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds to wait (default: 120)")
@@ -77,6 +100,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     keywords: dict[str, Any] = {"copy": _COPY[options.copy], "casting": options.casting}
     keywords.update({"device": options.device} if options.device else {})
     keywords.update({"dtype": options.to_dtype} if options.to_dtype else {})
+    keywords.update({"scaling": options.scaling} if options.scaling else {})
     return keywords
 
 
@@ -105,14 +129,14 @@ def _refuse_bad_request(error: dict[str, Any] | None) -> None:
     """What the user got wrong is wrong usage, not an impossible conversion."""
     wrong = error is not None and error["status"] in ("Refusal", "ValueError", "TypeError", "INVALID_ARGUMENT")
     if error is not None and wrong:
-        raise Refusal(error["reason"], error["hint"])
+        raise Refusal(in_options(re.sub(r"^\w+Error: ", "", error["reason"])), in_options(error["hint"]))
 
 
 def _error_of(found: dict[str, Any]) -> dict[str, Any] | None:
-    if found["error"] is not None or found["plan"]["possible"]:
-        error: dict[str, Any] | None = found["error"]
-        return error
-    return {name: found["plan"][name] for name in ("status", "reason", "hint")}
+    error: dict[str, Any] | None = found["error"]
+    if error is None and not found["plan"]["possible"]:
+        error = {name: found["plan"][name] for name in ("status", "reason", "hint")}
+    return error and {**error, "reason": in_options(error["reason"]), "hint": in_options(error["hint"])}
 
 
 def _array_text(options: argparse.Namespace, found: dict[str, Any]) -> str:
@@ -132,7 +156,7 @@ def _step_text(step: dict[str, Any]) -> str:
 
     cost = f"copies {size_text(step['bytes'])}" if step["copies"] else "copies nothing"
     if step["refused"]:
-        return str(step["reason"]) or "not possible here"
+        return in_options(step["reason"]) or "not possible here"
     return f"{cost}; {step['reason']}" if step["reason"] else cost
 
 
@@ -145,15 +169,6 @@ def _verdict(plan: dict[str, Any]) -> tuple[str, str]:
     if plan["bytes_copied"]:
         return "copied", f"copies {size_text(plan['bytes_copied'])}, {place}"
     return ("shared", f"shares memory, {place}") if plan["shared"] else ("shared", f"copies nothing, {place}")
-
-
-_REMARKS = {
-    "aliases_mutable": "the source stays writable: who writes to it changes the result, too",
-    "gradient_detached": "the result is detached from the gradient",
-    "conj_resolved": "a lazy conjugate is computed",
-    "neg_resolved": "a lazy negation is computed",
-    "blocked_host": "the host waits for a device",
-}
 
 
 def _show_steps(plan: dict[str, Any]) -> None:
@@ -183,7 +198,8 @@ def _show(options: argparse.Namespace, found: dict[str, Any], error: dict[str, A
         word, text = _verdict(plan)
         dtype = f", becomes {plan['target_dtype']}" if plan["cast"] else ""
         rows.append(("result", tables.marked(word, text + dtype)))  # type: ignore[arg-type]
-        rows.extend(("note", remark) for flag, remark in _REMARKS.items() if plan[flag])
+        told = {step["reason"] for step in plan["steps"]}
+        rows.extend(("note", note) for note in plan["notes"] if note not in told)
     tables.lines(out, rows, indent=0)
     if plan is not None:
         _show_steps(plan)

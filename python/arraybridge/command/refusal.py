@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from ..advice import BACKENDS_CALLED, question_of, similar
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,15 +30,7 @@ class Refusal(Exception):
         self.exit_code = exit_code
 
 
-def similar(wrong: str, names: Sequence[str]) -> list[str]:
-    """Those of ``names`` that ``wrong`` may have meant, best first; may be empty."""
-    from difflib import get_close_matches
-
-    return get_close_matches(wrong, names, n=2)
-
-
 def unknown(what: str, wrong: str, names: Sequence[str], hint: str = "") -> Refusal:
     """The refusal of a name that does not exist: it lists those that do."""
-    meant = similar(wrong, names)
-    question = f"; did you mean {' or '.join(meant)}?" if meant else ""
-    return Refusal(f'there is no {what} "{wrong}"{question}', hint or f"there is {', '.join(names) or 'none'}")
+    meant = question_of(similar(wrong, names, BACKENDS_CALLED))
+    return Refusal(f'there is no {what} "{wrong}"{meant}', hint or f"there is {', '.join(names) or 'none'}")

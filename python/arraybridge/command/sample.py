@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from .refusal import Refusal, similar
+from ..advice import DTYPES, question_of, similar
+from .refusal import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,12 +20,6 @@ LAYOUTS = {
     "misaligned": "C order, 16 bytes past a multiple of 64",
 }
 
-#: The dtypes worth naming in a message.
-DTYPES = (
-    "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32",
-    "float64", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2",
-)  # fmt: skip
-
 _ALIGNMENT = 64
 
 
@@ -39,7 +34,14 @@ def _extra_dtype(name: str) -> Any:
     return getattr(ml_dtypes, name, None)
 
 
-def _numpy_dtype(name: str) -> Any:
+def numpy_dtype(name: str) -> Any:
+    """The dtype of that name, those of ml_dtypes included.
+
+    Raises
+    ------
+    Refusal
+        There is none.
+    """
     import numpy
 
     try:
@@ -48,9 +50,9 @@ def _numpy_dtype(name: str) -> Any:
         pass
     made = _extra_dtype(name)
     if made is None:
-        meant = similar(name, DTYPES)
-        question = f"; did you mean {' or '.join(meant)}?" if meant else ""
-        raise Refusal(f'there is no dtype "{name}"{question}', f"there is {', '.join(DTYPES)}")
+        raise Refusal(
+            f'there is no dtype "{name}"{question_of(similar(name, DTYPES))}', f"there is {', '.join(DTYPES)}"
+        )  # fmt: skip
     return numpy.dtype(made)
 
 
@@ -68,7 +70,7 @@ def host_array(dtype: str, shape: tuple[int, ...], layout: str = "c") -> Any:
     """
     import numpy
 
-    kind = _numpy_dtype(dtype)
+    kind = numpy_dtype(dtype)
     count = int(numpy.prod(shape, dtype=object)) * kind.itemsize
     memory = numpy.zeros(count + 2 * _ALIGNMENT, numpy.uint8)
     start = -memory.ctypes.data % _ALIGNMENT + (16 if layout == "misaligned" else 0)

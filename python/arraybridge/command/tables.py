@@ -24,6 +24,7 @@ WIDTH_WITHOUT_TERMINAL = 160
 
 STYLES = {
     "ok": "green",
+    "absent": "dim",
     "note": "yellow",
     "problem": "bold red",
     "shared": "green",
@@ -143,17 +144,6 @@ def progress(text: str, total: int | None = None) -> Iterator[Callable[[str, int
     with shown:
         task = shown.add_task(text, total=total)
         yield lambda doing, done: shown.update(task, description=f"{text}: {doing}", completed=done)
-
-
-def duration(seconds: float | None) -> str:
-    """``"312 ns"``, ``"4.2 µs"``, ``"13 ms"``: two or three digits; empty for None."""
-    if seconds is None:
-        return ""
-    for unit, scale in (("ns", 1e9), ("µs", 1e6), ("ms", 1e3)):
-        value = seconds * scale
-        if value < 999.5:
-            return f"{value:.1f} {unit}" if value < 9.95 and unit != "ns" else f"{value:.0f} {unit}"
-    return f"{seconds:.1f} s"
 
 
 def short_path(path: str) -> str:

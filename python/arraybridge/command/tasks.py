@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 def _problem(error: BaseException) -> dict[str, str]:
     """What an exception says, as far as it is one of ours: status, reason and hint."""
+    from .known import INSTALL
+
+    if isinstance(error, ModuleNotFoundError) and error.name in INSTALL:
+        return {"status": "UNAVAILABLE", "reason": f"{error.name} is not installed", "hint": INSTALL[error.name],
+                "cause": str(error)}  # fmt: skip
     return {
         "status": getattr(error, "status", "") or type(error).__name__,
         "reason": getattr(error, "reason", "") or f"{type(error).__name__}: {error}".strip(),
@@ -111,9 +116,11 @@ def plan(request: dict[str, Any], say: Say) -> None:
     """Make an array and ask for the plan of its conversion."""
     import arraybridge
 
-    from .sample import source_array
+    from .sample import numpy_dtype, source_array
 
     try:
+        if "dtype" in request["keywords"]:
+            numpy_dtype(request["keywords"]["dtype"])
         array = source_array(request["source"], request["dtype"], tuple(request["shape"]), request["layout"])
     except Exception as error:
         say({"error": {**_problem(error), "during": "make"}})

@@ -78,25 +78,31 @@ def _get_device_id(data: Any, memory_type: Any) -> int | None:
     return None if kind == "cpu" or not number else int(number)
 
 
+_SELECT = {
+    "cupy": lambda module, number: module.cuda.Device(number).use(),
+    "torch": lambda module, number: module.cuda.set_device(number),
+    "pyclesperanto": lambda module, number: module.select_device(number),
+}
+
+
 def _set_device(memory_type: Any, device_id: int) -> None:
     """Make an accelerator the current one, where the framework has such a setting.
 
-    An accelerator that is not there is a ``MemoryConversionError``.
+    An accelerator that is not there is a ``MemoryConversionError``; of torch without any it changes nothing.
     """
     from arraybridge.errors import MemoryConversionError
 
+    from .devices import AcceleratorDevice
+    from .libraries import ArrayLibrary
+
     name = _name(memory_type)
-    select = {
-        "cupy": lambda module: module.cuda.Device(device_id).use(),
-        "torch": lambda module: module.cuda.set_device(device_id),
-        "pyclesperanto": lambda module: module.select_device(device_id),
-    }.get(name)
-    if select is None or (name == "torch" and not _ensure_module(name).cuda.is_available()):
+    library = ArrayLibrary.named(name)
+    there = library.accelerator_devices() if name in _SELECT else ()
+    if name not in _SELECT or (not there and name == "torch"):
         return
-    try:
-        select(_ensure_module(name))
-    except Exception as error:
-        raise MemoryConversionError(name, name, "device_selection", f"no device {device_id}: {error}") from error
+    if AcceleratorDevice(device_id) not in there:
+        raise MemoryConversionError(name, name, "device_selection", f"no device {device_id}: there are {len(there)}")
+    _SELECT[name](library.module, device_id)
 
 
 def _move_to_device(data: Any, memory_type: Any, device_id: int) -> Any:
