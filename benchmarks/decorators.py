@@ -26,7 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 LIMIT = 1500.0
 CALLS = 20_000
-CASES = ("memory_types", "numpy", "torch", "jax")
+CASES = ("memory_types", "memory_types torch", "numpy", "torch", "jax")
 
 
 def bare(image: Any) -> Any:
@@ -34,7 +34,7 @@ def bare(image: Any) -> Any:
 
 
 def _argument(name: str) -> Any:
-    if name == "torch":
+    if name.endswith("torch"):
         import torch
 
         return torch.ones(4, 4)
@@ -54,14 +54,20 @@ def _block(function: Callable[[Any], Any], argument: Any) -> float:
     return (time.perf_counter_ns() - start) / CALLS
 
 
+def _decorator(decorators: Any, case: str) -> Any:
+    kind, _, name = case.partition(" ")
+    if kind != "memory_types":
+        return getattr(decorators, kind)
+    return decorators.memory_types(name or "numpy", name or "numpy")
+
+
 def serve() -> None:
     """One round for each line read: the bare and the decorated time of each case, as JSON."""
     import arraybridge.decorators as decorators
 
     pairs: dict[str, tuple[Any, Any]] = {}
     for case in CASES:
-        make = decorators.memory_types("numpy", "numpy") if case == "memory_types" else getattr(decorators, case)
-        pairs[case] = (make(bare), _argument(case))
+        pairs[case] = (_decorator(decorators, case)(bare), _argument(case))
     for function, argument in pairs.values():
         function(argument)
     print("ready", flush=True)
@@ -118,7 +124,7 @@ def measure(folder: str | None, rounds: int) -> list[dict[str, Any]]:
             peer.round()
     rows = []
     for case in CASES:
-        bar = peer.added(case) if peer is not None and case == "memory_types" else LIMIT
+        bar = peer.added(case) if peer is not None and case.startswith("memory_types") else LIMIT
         row = {"case": case, "bare": ours.best[case][0], "ours": ours.best[case][1], "added": ours.added(case)}
         rows.append({**row, "peer_added": peer.added(case) if peer is not None else None, "bar": bar})
     for side in (ours, peer):
@@ -128,10 +134,10 @@ def measure(folder: str | None, rounds: int) -> list[dict[str, Any]]:
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    print(f"{'ns a call':14}{'bare':>8}{'ours':>8}{'added':>8}{'peer':>9}{'bar':>8}")
+    print(f"{'ns a call':20}{'bare':>8}{'ours':>8}{'added':>8}{'peer':>9}{'bar':>8}")
     for row in rows:
         peer = "-" if row["peer_added"] is None else f"{row['peer_added']:.0f}"
-        print(f"{row['case']:14}{row['bare']:8.0f}{row['ours']:8.0f}{row['added']:8.0f}{peer:>9}{row['bar']:8.0f}")
+        print(f"{row['case']:20}{row['bare']:8.0f}{row['ours']:8.0f}{row['added']:8.0f}{peer:>9}{row['bar']:8.0f}")
 
 
 def main() -> int:

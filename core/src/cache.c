@@ -56,6 +56,7 @@ static ab_status clear_one(void *context, const ab_backend *backend, int idle) {
     ab__invocation run;
     ab__invocation_init(&run, backend, now->visit == NULL ? AB_CALL_NO_TEXT : 0, NULL, now->error);
     status = backend->vtable->clear_cache(&run.call, now->device, now->flags, &to_driver, &to_pool);
+    status = ab__slot_result(backend, "clear_cache", status, now->error);
   }
   if (status == AB_CANCELLED) return status;
   if (status == AB_OK) {

@@ -93,8 +93,7 @@ static ab_status understand(ab__conversion *c) {
 
 static ab_status not_convertible(const ab__conversion *c) {
   if (c->error->text[0] != '\0') c->error->status = AB_UNSUPPORTED;
-  else
-    ab__hint_not_convertible(&c->info, c->error);
+  else ab__hint_not_convertible(&c->info, c->error);
   return AB_UNSUPPORTED;
 }
 

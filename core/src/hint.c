@@ -94,9 +94,9 @@ typedef struct device_list {
 static int write_device(void *context, const ab_device_info *info) {
   device_list *list = context;
   if (list->used >= sizeof list->text) return 0;
-  list->used += (size_t)snprintf(list->text + list->used, sizeof list->text - list->used, "%s%s:%d",
-                                 list->used != 0 ? ", " : "", ab__device_word((int)info->device.device_type),
-                                 (int)info->device.device_id);
+  list->used +=
+      (size_t)snprintf(list->text + list->used, sizeof list->text - list->used, "%s%s:%d", list->used != 0 ? ", " : "",
+                       ab__device_word((int)info->device.device_type), (int)info->device.device_id);
   return 0;
 }
 
@@ -107,7 +107,8 @@ void ab__hint_devices(const ab_backend *backend, ab_error *error) {
   device_list list = {.text = ""};
   ab__invocation run;
   ab__invocation_init(&run, backend, 0, NULL, &local);
-  if (backend->vtable->devices(&run.call, write_device, &list) == AB_OK && list.used != 0)
+  const ab_status status = backend->vtable->devices(&run.call, write_device, &list);
+  if (ab__slot_result(backend, "devices", status, &local) == AB_OK && list.used != 0)
     ab_error_hint(error, "it has: %s", list.text);
   ab_error_clear(&local);
 }

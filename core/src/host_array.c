@@ -160,8 +160,9 @@ void ab__host_end(ab__host *host) {
 ab_status ab__host_read(ab__host *host, const ab_array *source, const ab_convert_options *options,
                         ab__host_array **array, ab_error *error) {
   const ab_convert_options plain = {.struct_size = (uint32_t)sizeof plain,
-                                    .flags = options->flags & AB_CONVERT_LOCK_HELD,
-                                    .threads = options->threads};
+                                    .flags = options->flags & (AB_CONVERT_LOCK_HELD | AB_CONVERT_NO_RECOVERY),
+                                    .threads = options->threads,
+                                    .max_retries = options->max_retries};
   ab_array made = {0};
   const ab_status status = ab_convert(host->backend.bridge, source, &host->backend, &plain, &made, error);
   if (status == AB_OK) *array = made.object;

@@ -11,7 +11,7 @@ static ab_status look(const ab_backend *backend, uint32_t *flags, ab_error *erro
   ab_framework_info info = {.struct_size = (uint32_t)sizeof info};
   ab__invocation run;
   ab__invocation_init(&run, backend, AB_CALL_NO_TEXT, NULL, error);
-  const ab_status status = backend->vtable->probe(&run.call, &info);
+  const ab_status status = ab__slot_result(backend, "probe", backend->vtable->probe(&run.call, &info), error);
   if (status == AB_OK) *flags = info.flags | (started ? AB_FRAMEWORK_IMPORTED : 0);
   return status;
 }

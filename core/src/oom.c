@@ -36,7 +36,11 @@ static ab_status ask(const ab_backend *backend, const ab_failure *failure) {
   if (backend->vtable->is_oom == NULL) return AB_OK;
   void *token = NULL;
   if (failure->object != NULL && ab__backend_enter(backend, 0, &token, NULL) != AB_OK) return AB_OK;
-  const ab_status verdict = backend->vtable->is_oom(backend->self, failure);
+  ab_error said; /* about a plugin that broke its contract: it has no verdict */
+  ab_error_init(&said);
+  ab_status verdict = backend->vtable->is_oom(backend->self, failure);
+  if (failure->object != NULL) verdict = ab__slot_result(backend, "is_oom", verdict, &said);
+  ab_error_clear(&said);
   ab__backend_leave(backend, token);
   return is_verdict(verdict) ? verdict : AB_OK;
 }

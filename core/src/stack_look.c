@@ -23,7 +23,7 @@ ab_status ab__stack_arguments(const ab_bridge *bridge, const ab_backend *target,
 
 uint32_t ab__stack_place_flags(const ab_convert_options *convert) {
   const uint32_t place = AB_CONVERT_DEVICE_GIVEN | AB_CONVERT_DEVICE_KIND | AB_CONVERT_ACCELERATOR;
-  return convert->flags & (place | AB_CONVERT_LOCK_HELD);
+  return convert->flags & (place | AB_CONVERT_LOCK_HELD | AB_CONVERT_NO_RECOVERY);
 }
 
 ab_status ab__stack_describe(const ab_array *array, ab__described *described, ab_error *error) {

@@ -33,7 +33,8 @@ static ab_status describe(reading *read) {
   ab__invocation_init(&run, backend, AB_CALL_WANT_TENSOR, NULL, read->error);
   read->info =
       (ab_array_info){.struct_size = (uint32_t)sizeof read->info, .shape = read->shape, .strides = read->strides};
-  const ab_status status = backend->vtable->describe(&run.call, read->source->object, &read->info);
+  ab_status status = backend->vtable->describe(&run.call, read->source->object, &read->info);
+  status = ab__slot_result(backend, "describe", status, read->error);
   read->tensor = read->info.tensor;
   if (status != AB_OK) return status;
   if (read->info.flags & AB_INFO_NOT_CONVERTIBLE) return not_readable(read);
@@ -47,11 +48,13 @@ static int bytes_are_values(const ab_array_info *info) {
   return (info->flags & 0xffff & ~known) == 0;
 }
 
-static ab_status fetch(reading *read, ab_status (*slot)(const ab_call *, void *, DLManagedTensorVersioned **)) {
+static ab_status fetch(reading *read, const char *name,
+                       ab_status (*slot)(const ab_call *, void *, DLManagedTensorVersioned **)) {
   if (slot == NULL) return AB_UNSUPPORTED;
   ab__invocation run;
   ab__invocation_init(&run, read->source->backend, 0, NULL, read->error);
-  const ab_status status = slot(&run.call, read->source->object, &read->tensor);
+  ab_status status = slot(&run.call, read->source->object, &read->tensor);
+  status = ab__slot_result(read->source->backend, name, status, read->error);
   return status == AB_OK ? ab__tensor_adopt(&read->tensor, read->error) : status;
 }
 
@@ -62,14 +65,14 @@ static ab_status reach(reading *read) {
   const int readable = ab__is_host(info->device) && bytes_are_values(info);
   if (read->tensor != NULL || (readable && info->data != NULL)) return AB_OK;
   if (readable && !(info->flags & AB_INFO_NOT_SHAREABLE)) {
-    const ab_status status = fetch(read, slots->to_dlpack);
+    const ab_status status = fetch(read, "to_dlpack", slots->to_dlpack);
     if (status == AB_OK && ab__is_host(read->tensor->dl_tensor.device)) return AB_OK;
     if (status != AB_OK && status != AB_UNSUPPORTED) return status;
     ab__tensor_delete(read->tensor);
     read->tensor = NULL;
     ab_error_clear(read->error);
   }
-  const ab_status status = fetch(read, slots->to_host);
+  const ab_status status = fetch(read, "to_host", slots->to_host);
   if (status != AB_OK) return status;
   if (ab__is_host(read->tensor->dl_tensor.device)) return AB_OK;
   return ab_error_set(read->error, AB_INVALID_TENSOR, "%s brought a tensor to the host that is not there",

@@ -44,7 +44,7 @@ static ab_status find(const ab_backend *backend, search *s, ab_error *error) {
   if (backend->vtable->devices == NULL) return AB_OK;
   ab__invocation run;
   ab__invocation_init(&run, backend, 0, NULL, error);
-  const ab_status status = backend->vtable->devices(&run.call, look, s);
+  const ab_status status = ab__slot_result(backend, "devices", backend->vtable->devices(&run.call, look, s), error);
   if (status != AB_UNSUPPORTED) return status;
   ab_error_clear(error);
   return AB_OK;
@@ -154,6 +154,8 @@ ab_status ab__target_stream(const ab__situation *at, const ab_convert_options *o
   ab_status status = AB_UNSUPPORTED;
   if (slots->import_stream != NULL) status = slots->import_stream(&run.call, at->device, stream);
   else if (slots->current_stream != NULL) status = slots->current_stream(&run.call, at->device, stream);
+  status =
+      ab__slot_result(at->target, slots->import_stream != NULL ? "import_stream" : "current_stream", status, error);
   if (status != AB_OK && status != AB_UNSUPPORTED) return status;
   ab_error_clear(error);
   const int usable_kind = stream->kind != AB_STREAM_NONE && stream->kind < AB_STREAM_UNKNOWN;

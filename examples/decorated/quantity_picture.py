@@ -25,6 +25,8 @@ from scipy import ndimage
 INPUT, OURS, OLDER = "0.45", "#0072B2", "#D55E00"
 LABELS = ("#000000", "#E69F00", "#56B4E9", "#009E73")
 SIZE, DPI = (13.2, 9.6), 120
+BARS = (2, 5, 10, 20, 50, 100)
+"""Lengths of scale bars, voxels."""
 ABSENT = "No older release was run\nbeside this one\n(--peer FOLDER)"
 
 
@@ -65,9 +67,10 @@ def show_plane(axes: Axes, image: NDArray[np.generic], z: int, scale: tuple[floa
     bar.outline.set_visible(False)
 
 
-def scale_bar(axes: Axes, length: int, plane: NDArray[np.generic]) -> None:
-    """Draw a bar of ``length`` voxels. The files do not say how large a voxel is."""
+def scale_bar(axes: Axes, plane: NDArray[np.generic]) -> None:
+    """Draw a bar of some voxels, at most two fifths of the plane. The files do not say how large a voxel is."""
     height, width = plane.shape
+    length = max(size for size in BARS if size <= max(width / 2.5, BARS[0]))
     left, bottom = 0.04 * width, 0.96 * height
     box = {"facecolor": "black", "alpha": 0.55, "linewidth": 0, "pad": 1.5}
     axes.plot([left, left + length], [bottom] * 2, color="white", linewidth=3, solid_capstyle="butt")
@@ -118,8 +121,7 @@ def named(releases: list[Release]) -> list[tuple[Release, str, str]]:
 
 def plot_histogram(axes: Axes, sample: Sample, releases: list[Release]) -> None:
     """Draw how many voxels have which grey value, before and after."""
-    top = max(release.outcomes[sample.name].smoothed.max() for release in releases)
-    bins = np.geomspace(50, 2 * float(top), 90)
+    bins = np.geomspace(50, 70000, 90)
     axes.hist(sample.image.ravel(), bins, color=INPUT, alpha=0.45, label="input")
     for release, name, colour in named(releases):
         values = release.outcomes[sample.name].smoothed.ravel()
@@ -142,7 +144,7 @@ def plot_objects(axes: Axes, sample: Sample, releases: list[Release]) -> None:
         axes.set_yscale("log")
         axes.set_ylim(true.min() / 2, 5e6)
     title = f"{sample.name}: {len(true)} objects, measured in JAX"
-    tidy(axes, title, "mean intensity in the input, grey values", "as measured")
+    tidy(axes, title, "mean intensity in the input, grey values", "as measured, after smoothing")
 
 
 def fullest(labels: NDArray[np.generic]) -> int:
@@ -177,9 +179,8 @@ def draw_rows(figure: Figure, grid: GridSpec, samples: list[Sample], releases: l
         show_plane(cells[1], outcomes[wide.name].blurred if row else wide.image, planes[1], scales[1])
         show_labels(cells[2], outcomes[wide.name].three_grown if row else three, planes[2])
         if row == 0:
-            scale_bar(cells[0], 20, narrow.image[0])
-            scale_bar(cells[1], 50, wide.image[0])
-            scale_bar(cells[2], 50, three[0])
+            for axes, volume in zip(cells, (narrow.image, wide.image, three), strict=True):
+                scale_bar(axes, volume[0])
 
 
 def row_names(releases: list[Release]) -> list[tuple[str, str]]:

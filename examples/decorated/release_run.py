@@ -104,7 +104,8 @@ def run_older(images: Path, peer: Path) -> Release:
     if not (peer / "arraybridge" / "__init__.py").exists():
         raise SystemExit(f"there is no arraybridge in {peer}: pip install --target {peer} arraybridge==0.5.2")
     child_environment = {key: value for key, value in os.environ.items() if not key.startswith("ARRAYBRIDGE_")}
-    child_environment["PYTHONPATH"] = str(peer.resolve())
+    path = [str(peer.resolve()), *filter(None, [os.environ.get("PYTHONPATH")])]
+    child_environment["PYTHONPATH"] = os.pathsep.join(path)
     with TemporaryDirectory() as folder:
         result = Path(folder, "result")
         command = [sys.executable, __file__, str(images), str(result), str(peer.resolve())]

@@ -91,10 +91,10 @@ def footnotes(crossings: list[Crossing]) -> list[str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
         *notes,
-        f"Times: the best of {RUNS} runs of the pipeline. Ours and the frameworks' own calls get the same array in turn, "
-        "another one first in each run: whoever is first pays for what the framework then keeps. Where there are several "
-        "public calls, the fastest counts. Kernels have ended before a hand-over starts, and a run on a small image has "
-        "started everything.",
+        f"Times: the best of {RUNS} runs of the pipeline. Ours and the frameworks' own calls get the same array in "
+        "turn, another one first in each run: whoever is first pays for what the framework then keeps. Where there are "
+        "several public calls, the fastest counts. Kernels have ended before a hand-over starts, and a run on a small "
+        "image has started everything.",
         f"Machine: {processor()}, {cores} cores, {platform.system()}, Python {platform.python_version()}; "
         + ", ".join(filter(None, map(name_and_version, PACKAGES)))
         + ".",

@@ -26,9 +26,10 @@ GROUPS = ((0, "small", SMALL), (1, "large", LARGE), (2, "cut by the edge", CUT_O
 CONTRAST = 98
 """The percentile of the projection that is shown white: dividing nuclei outshine all others."""
 CAPTION = (
-    "A demonstration, not a tuned segmentation. Cores are what lies above {level:g} in the mask blurred with σ = {sigma:g} "
-    "voxels; parts of the mask in c without a core are no objects, and are gone in d.\nObjects that reach the edge of the "
-    "stack (any side, first and last plane too) are marked and not grouped. The size of a voxel is not given in the file."
+    "A demonstration, not a tuned segmentation. Cores are what lies above {level:g} in the mask blurred with "
+    "σ = {sigma:g} voxels; parts of the mask in c without a core are no objects, and are gone in d.\n"
+    "Objects that reach the edge of the stack (any side, first and last plane too) are marked and not grouped. "
+    "The size of a voxel is not given in the file."
 )
 
 

@@ -103,7 +103,8 @@ const char *numpy_dtype_why_not(PyArrayObject *array) {
   PyArray_Descr *descr = PyArray_DESCR(array);
   switch (descr->type_num) {
     case NPY_OBJECT:
-      return "an object array holds Python references, which no other framework can hold; pass x.astype() of a dtype of numbers";
+      return "an object array holds Python references, which no other framework can hold; pass x.astype() of a dtype "
+             "of numbers";
     case NPY_STRING:
     case NPY_UNICODE:
     case NPY_VSTRING:

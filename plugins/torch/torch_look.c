@@ -121,8 +121,10 @@ static const char *explain(const torch_framework *torch, PyObject *tensor) {
   Py_XDECREF(layout);
   Py_XDECREF(strided);
   if (sparse) return "a sparse tensor: call .to_dense() first";
-  if (has_foreign_dtype(torch, tensor)) return "no other framework has this dtype of torch; cast it first, as x.to(torch.float32)";
-  if (is_true(tensor, "is_meta")) return "a meta tensor has a shape but no data; load or compute it on a real device first";
+  if (has_foreign_dtype(torch, tensor))
+    return "no other framework has this dtype of torch; cast it first, as x.to(torch.float32)";
+  if (is_true(tensor, "is_meta"))
+    return "a meta tensor has a shape but no data; load or compute it on a real device first";
   if (is_true(tensor, "_is_zerotensor"))
     return "a zero tensor of forward-mode autograd has no memory: call .clone() first";
   return "the tensor has no memory of its own (fake, functional, or its storage was freed)";

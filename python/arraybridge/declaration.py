@@ -74,13 +74,16 @@ def _any_traced(value: Any) -> bool:
 
 def reference_of(array: object) -> Reference | None:
     """What the dtype policy wants to know of the first array; None if it cannot be told (an array given away)."""
-    from .policy import Reference
+    from .policy import Reference, look_at
 
     try:
         known = native.describe(array)
     except (ValueError, native_errors()):
         return None
-    return Reference(known.backend, known.dtype, len(known.shape), known.device) if known.dtype else None
+    if known.dtype:
+        return Reference(known.backend, known.dtype, len(known.shape), known.device)
+    traced = look_at(array)  # the core knows no dtype of a tracer, its framework does
+    return None if traced is None else Reference(traced.backend, traced.dtype, traced.ndim)
 
 
 def native_errors() -> type[Exception]:

@@ -58,7 +58,7 @@ static PyObject *end(PyObject *module, PyObject *nothing) {
   Py_RETURN_NONE;
 }
 
-#define POLICIES_TEXT                                                                     \
+#define POLICIES_TEXT                                                                \
   "copy=None, casting='no', dtype=None, stream=None, immutable=None, mutable=None, " \
   "scaling=None, nan=None)\n--\n\n"
 #define KEYWORDS_TEXT "*, device=None, gpu_id=None, " POLICIES_TEXT
@@ -85,7 +85,8 @@ PyDoc_STRVAR(
     "copy : bool, optional\n"
     "    None copies only if it must, True always, False never.\n"
     "casting : {\"no\", \"equiv\", \"safe\", \"same_kind\", \"unsafe\"}\n"
-    "    What a change of dtype may do, in NumPy's words; \"equiv\" is \"no\". Beyond \"safe\" values may change, as in "
+    "    What a change of dtype may do, in NumPy's words; \"equiv\" is \"no\". Beyond \"safe\" values may change, as "
+    "in "
     "a plain\n"
     "    cast: integers wrap, floats are rounded and become infinite, and to integers their fractions are cut off, "
     "they\n"
@@ -105,7 +106,8 @@ PyDoc_STRVAR(
     "    With `dtype`: how values become those of the other dtype; `casting` is then not asked. Integers are never "
     "stretched.\n"
     "nan : number, optional\n"
-    "    With `scaling`: what stands in an integer result in place of NaN (of infinities as well, where the rule has no "
+    "    With `scaling`: what stands in an integer result in place of NaN (of infinities as well, where the rule has "
+    "no "
     "value\n"
     "    for them). None: NaN is an error that says where the first one is.\n\n"
     "Returns\n-------\n"

@@ -96,10 +96,11 @@ static PyObject *dtype_name(PyObject *value) {
  * values are what is kept. */
 static const char *spelt_out(const char *name) {
   static const char *const short_forms[][2] = {
-      {"float", "float64"}, {"int", "int64"},       {"complex", "complex128"}, {"uint", "uint64"},   {"half", "float16"},
-      {"single", "float32"}, {"double", "float64"}, {"b1", "bool"},            {"?", "bool"},        {"i1", "int8"},
-      {"i2", "int16"},      {"i4", "int32"},        {"i8", "int64"},           {"u1", "uint8"},      {"u2", "uint16"},
-      {"u4", "uint32"},     {"u8", "uint64"},       {"f2", "float16"},         {"f4", "float32"},    {"f8", "float64"},
+      {"float", "float64"}, {"int", "int64"},      {"complex", "complex128"}, {"uint", "uint64"},
+      {"half", "float16"},  {"single", "float32"}, {"double", "float64"},     {"b1", "bool"},
+      {"?", "bool"},        {"i1", "int8"},        {"i2", "int16"},           {"i4", "int32"},
+      {"i8", "int64"},      {"u1", "uint8"},       {"u2", "uint16"},          {"u4", "uint32"},
+      {"u8", "uint64"},     {"f2", "float16"},     {"f4", "float32"},         {"f8", "float64"},
       {"c8", "complex64"},  {"c16", "complex128"},
   };
   if (name[0] != '\0' && strchr("<>=|", name[0]) != NULL) name++;

@@ -404,3 +404,63 @@ def test_piped_output_has_no_colours_and_no_trailing_spaces() -> None:
     shown = call("doctor", "--fast").stdout
     assert "\x1b" not in shown and "…" not in shown
     assert not any(line != line.rstrip() for line in shown.splitlines())
+
+
+# ---------------------------------------------------------------- machines with little on them
+
+
+def bare(folder: Path, *modules: str) -> list[str]:
+    """A Python that has rich and `modules`, and no framework else: what stands before `plan` and the like."""
+    import importlib.util
+
+    for name in ("rich", "markdown_it", "mdurl", "pygments", *modules):
+        spec = importlib.util.find_spec(name)
+        assert spec is not None and spec.origin is not None, name
+        home = Path(spec.origin).parent
+        (folder / name).symlink_to(home)
+        if (libraries := home.with_name(f"{name}.libs")).is_dir():
+            (folder / libraries.name).symlink_to(libraries)
+    # -S: without this environment's site-packages; arraybridge comes from where this process has it.
+    package = Path(matrix.__file__).parents[2]
+    paths = [str(folder), str(package)]
+    code = f"import sys; sys.path[:0] = {paths!r}; from arraybridge.command import main; sys.exit(main())"
+    return [sys.executable, "-S", "-c", code]
+
+
+def ask(command: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120, env=environment)
+
+
+def test_without_any_framework_doctor_says_that_there_is_nothing_to_do(tmp_path: Path) -> None:
+    done = ask(bare(tmp_path), "doctor", "--fast", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {one["subject"]: one for one in json.loads(done.stdout)["findings"] if one["section"] == "frameworks"}
+    assert rows["numpy"]["severity"] == "absent" and rows["numpy"]["text"] == "not installed"
+    assert rows["numpy"]["advice"] == "to use it: pip install numpy"
+    assert "nothing to convert between yet" in rows["frameworks"]["text"] and rows["frameworks"]["severity"] == "note"
+
+
+def test_without_numpy_plan_says_how_to_get_it(tmp_path: Path) -> None:
+    command = bare(tmp_path)
+    done = ask(command, "plan", "numpy", "torch")
+    assert done.returncode == 1 and "numpy is not installed" in done.stdout and "pip install numpy" in done.stdout
+    assert json.loads(ask(command, "plan", "numpy", "torch", "--json").stdout)["error"]["hint"] == "pip install numpy"
+
+
+def test_matrix_of_a_framework_that_is_not_installed_says_how_to_get_it(tmp_path: Path) -> None:
+    done = ask(bare(tmp_path, "numpy"), "matrix", "--pairs", "numpy:jax")
+    assert done.returncode == 1 and "jax is not installed" in done.stderr and "pip install jax" in done.stderr
+
+
+def test_hints_of_the_command_are_its_options() -> None:
+    shown = call("plan", "numpy", "torch", "--shape", "4,8", "--layout", "negative", "--copy", "never").stdout
+    assert "to do: pass --copy if-needed" in shown and "copy=" not in shown
+    wrong = call("plan", "numpy", "numpy", "--to-dtype", "flaot")
+    assert wrong.returncode == 2 and "did you mean" in wrong.stderr and "ValueError" not in wrong.stderr
+    assert "did you mean torch" in call("plan", "numpy", "pytorch").stderr
+
+
+def test_new_plugin_makes_no_parents(tmp_path: Path) -> None:
+    done = call("new-plugin", "ring", "--into", str(tmp_path / "a" / "ring"))
+    assert done.returncode == 1 and "mkdir -p" in done.stderr and not (tmp_path / "a").exists()

@@ -177,3 +177,30 @@ def test_chains_under_jit() -> None:
 
     assert module_of(jax.jit(second)(array("jax"))) == "jax"
     assert module_of(first(array("jax"))) == "torch"
+
+
+def test_the_inputs_dtype_is_preserved_under_jax_tracing() -> None:
+    import jax
+    import jax.numpy as jnp
+
+    @arraybridge.jax
+    def scaled(image: Any) -> Any:
+        return image.astype(jnp.float32) * 1.5
+
+    image = jnp.full((2, 2), 3, jnp.uint16)
+    for traced in (scaled, jax.jit(scaled), jax.vmap(scaled)):
+        result = traced(image)
+        assert (result.dtype, int(result[0, 0])) == (jnp.uint16, 4)  # 4.5, to even
+
+
+def test_the_inputs_dtype_is_preserved_in_a_tensorflow_graph() -> None:
+    import tensorflow as tf
+
+    @arraybridge.tensorflow
+    def scaled(image: Any) -> Any:
+        return tf.cast(image, tf.float32) * 1.5
+
+    image = tf.fill((2, 2), tf.constant(3, tf.uint16))
+    for traced in (scaled, tf.function(scaled)):
+        result = traced(image)
+        assert (result.dtype, int(result[0, 0])) == (tf.uint16, 4)

@@ -54,7 +54,7 @@ START_TEST(a_given_device_is_exactly_that_or_an_error) {
   options.device.device_id = 2;
   ck_assert_int_eq(convert(), AB_NO_DEVICE);
   expect_text("right has no arrays on ext:2");
-  ck_assert_str_eq(error.hint, "it has: cpu:0, ext:0, ext:1");
+  ck_assert_str_eq(error.hint, "it has: ext:0, ext:1, cpu:0");
   options.device = (DLDevice){kDLCUDA, 0};
   ck_assert_int_eq(convert(), AB_NO_DEVICE);
   expect_text("cuda:0");

@@ -115,8 +115,9 @@ START_TEST(a_dtype_the_target_lacks_is_an_error_with_the_way_out) {
   grid(f64);
   ck_assert_int_eq(convert(), AB_WOULD_CAST);
   ck_assert_str_eq(error.text, "float64 does not exist in right");
-  ck_assert_str_eq(error.hint, "pass dtype=\"float32\", casting=\"same_kind\" (values are rounded, beyond float32 they "
-                               "become infinite; scaling=\"exact\" refuses such values)");
+  ck_assert_str_eq(error.hint,
+                   "pass dtype=\"float32\", casting=\"same_kind\" (values are rounded, beyond float32 they "
+                   "become infinite; scaling=\"exact\" refuses such values)");
   ck_assert_int_eq(plan(), AB_WOULD_CAST);
   options.casting = AB_CASTING_SAFE; /* complex128 holds every float64 */
   ck_assert_int_eq(convert(), AB_OK);
@@ -158,6 +159,8 @@ START_TEST(a_hint_says_what_a_cast_does_to_values) {
     options.dtype = rows[row].want;
     ck_assert_int_eq(convert(), AB_WOULD_CAST);
     ck_assert_ptr_nonnull(strstr(error.hint, rows[row].says));
+    toy_array_release(source);
+    source = NULL;
   }
 }
 END_TEST

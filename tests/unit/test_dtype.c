@@ -132,12 +132,12 @@ END_TEST
 /* ------------------------------------------------------------------ memory */
 
 START_TEST(allocation_is_aligned_and_counted) {
-  static const size_t sizes[] = {0, 1, 63, 64, 65, 4096, (4u << 20) - 1, 4u << 20, (8u << 20) + 1};
+  static const size_t sizes[] = {0, 1, 63, 64, 65, 4096, (4u << 20) - 1, 4u << 20, 32u << 20, (32u << 20) + 1};
   const int64_t before = ab__allocation_count();
   for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
     char *memory = ab__allocate_aligned(sizes[i]);
     ck_assert_ptr_nonnull(memory);
-    ck_assert_uint_eq((uintptr_t)memory % (sizes[i] >= 4u << 20 ? 2u << 20 : AB__ALIGNMENT), 0);
+    ck_assert_uint_eq((uintptr_t)memory % (sizes[i] >= 32u << 20 ? 2u << 20 : AB__ALIGNMENT), 0);
     ck_assert_int_eq(ab__allocation_count(), before + 1);
     if (sizes[i] != 0) memory[0] = memory[sizes[i] - 1] = 1;
     ab__deallocate(memory);

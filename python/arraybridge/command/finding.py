@@ -20,7 +20,8 @@ class Finding(NamedTuple):
     section : str
         ``"plugins"``, ``"frameworks"``, ``"clashes"``, ``"environment"``, ``"library"``.
     severity : str
-        ``"ok"``; ``"absent"``: not there, and nobody needs it; ``"note"``: works, but good to know; ``"problem"``: something does not work.
+        ``"ok"``; ``"absent"``: not there, and nothing else needs it; ``"note"``: works, but good to know;
+        ``"problem"``: something does not work.
     subject : str
         A file, a framework, a variable.
     text : str

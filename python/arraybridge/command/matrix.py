@@ -217,8 +217,6 @@ def _rows(found: dict[str, Any], size: str) -> Any:
 
 
 def _summary(found: dict[str, Any], size: str) -> str:
-    from . import tables
-
     pairs = found["pairs"]
     sharing = [pair for pair in pairs if pair["state"] in ("shared", "same")]
     slowest = max((pair["large_seconds"] for pair in sharing), default=None)
@@ -255,8 +253,8 @@ def _show(found: dict[str, Any]) -> None:
         tables.lines(out, list(legend))
     out.print()
     out.print(
-        "Best of several rounds, the result dropped each time: dropping is in the times, which are therefore longer than "
-        "those of a call whose result stays. Sources: 64-byte aligned, C order.",
+        "Best of several rounds, the result dropped each time: the times hold the dropping, too, and so are longer "
+        "than those of a call alone. Sources: 64-byte aligned, C order.",
         style="dim",
     )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Decorated functions over two images and their labels: the quantities survive. ``python decorated.py --help``.
+"""Decorated functions over two images and their labels: the quantities survive. ``python decorated_example.py --help``.
 
 Exit codes: 0 all agrees with NumPy and SciPy, 1 something does not.
 """
