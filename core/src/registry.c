@@ -338,8 +338,8 @@ static ab_status judge_folder(discovery *self, const ab__place *found, const cha
     return AB_OOM;
   }
   if (status == AB_OK) status = ab__trust_check_folder(&self->trust, real, &entry->error);
-  if (status == AB_OK) ab_error_set(&entry->error, AB_OK, "a folder with %zu plugin file%s", files->count,
-                                     files->count == 1 ? "" : "s");
+  if (status == AB_OK)
+    ab_error_set(&entry->error, AB_OK, "a folder with %zu plugin file%s", files->count, files->count == 1 ? "" : "s");
   verdict_close(entry, status);
   trace_put(self->registry, entry);
   return AB_OK;

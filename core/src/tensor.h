@@ -47,7 +47,7 @@ ab_status ab__layout_of(int32_t ndim, const int64_t *shape, const int64_t *strid
                         ab__layout *layout);
 
 /// How many bytes of a layout, whose element 0 is at `data`, lie before and behind the `bytes` from `begin` on.
-void ab__layout_overrun(const ab__layout *layout, const void *data, const void *begin, uint64_t bytes,
-                        uint64_t *before, uint64_t *behind);
+void ab__layout_overrun(const ab__layout *layout, const void *data, const void *begin, uint64_t bytes, uint64_t *before,
+                        uint64_t *behind);
 
 #endif

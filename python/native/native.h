@@ -75,7 +75,8 @@ int native_arguments(const native_signature *signature, PyObject *const *args, P
 /* ------------------------------------------------------------------ request.c: the keywords of a conversion */
 
 /// The keywords that convert(), convert_memory() and plan() share, in this order.
-#define NATIVE_KEYWORDS "gpu_id", "device", "copy", "casting", "dtype", "stream", "immutable", "mutable", "scaling", "nan"
+#define NATIVE_KEYWORDS \
+  "gpu_id", "device", "copy", "casting", "dtype", "stream", "immutable", "mutable", "scaling", "nan"
 /// Where the two that share a place in convert_memory() stand.
 enum { NATIVE_GPU_ID = 0, NATIVE_DEVICE = 1 };
 
@@ -110,8 +111,8 @@ extern int native_policies_changed;
 
 /// "cpu:0" as a new reference; "several" for a device_type of 0.
 PyObject *native_device_label(DLDevice device);
-/// Reads a device: "cuda:1", "cpu", "host", "accelerator:0", "device:NAME", or an object with such a label. `target`: who
-/// knows the last two by name; NULL: they are refused.
+/// Reads a device: "cuda:1", "cpu", "host", "accelerator:0", "device:NAME", or an object with such a label. `target`:
+/// who knows the last two by name; NULL: they are refused.
 int native_device_read(PyObject *value, const ab_backend *target, ab_convert_options *options);
 
 /* ------------------------------------------------------------------ stream_argument.c */

@@ -66,8 +66,12 @@ static ab_status to_dlpack(const ab_call *call, void *array, DLManagedTensorVers
 static ab_status capabilities(const ab_call *call, DLDevice device, uint32_t slot, ab_capabilities *capabilities) {
   leave_behind("capabilities");
   if (device.device_type != kDLCPU || slot != AB_SLOT_FROM_HOST) return AB_UNSUPPORTED;
-  const ab_capabilities can = {.struct_size = sizeof can, .dtypes = &float32, .dtype_count = 1,
-                               .layout = AB_LAYOUT_C, .min_ndim = 2, .max_ndim = 2};
+  const ab_capabilities can = {.struct_size = sizeof can,
+                               .dtypes = &float32,
+                               .dtype_count = 1,
+                               .layout = AB_LAYOUT_C,
+                               .min_ndim = 2,
+                               .max_ndim = 2};
   ab_struct_fill(capabilities, &can, sizeof can);
   (void)call;
   return AB_OK;
@@ -102,9 +106,16 @@ static ab_status start(const ab_call *call) {
   return AB_OK;
 }
 
-static ab_plugin_vtable slots = {.struct_size = sizeof slots, .recognizes = recognizes, .describe = describe,
-                                 .capabilities = capabilities, .retain = abpy_retain, .release = abpy_release,
-                                 .to_dlpack = to_dlpack, .from_host = from_host, .probe = probe, .start = start};
+static ab_plugin_vtable slots = {.struct_size = sizeof slots,
+                                 .recognizes = recognizes,
+                                 .describe = describe,
+                                 .capabilities = capabilities,
+                                 .retain = abpy_retain,
+                                 .release = abpy_release,
+                                 .to_dlpack = to_dlpack,
+                                 .from_host = from_host,
+                                 .probe = probe,
+                                 .start = start};
 
 static ab_status create(const ab_services *given, ab_plugin *plugin, ab_error *error) {
   (void)error;
@@ -117,6 +128,13 @@ static ab_status create(const ab_services *given, ab_plugin *plugin, ab_error *e
   return AB_OK;
 }
 
-AB_PLUGIN_DEFINE = {.struct_size = sizeof arraybridge_plugin, .abi_major = AB_ABI_MAJOR, .abi_minor = AB_ABI_MINOR,
-                    .name = "strips", .version = "1.2.3", .licence = "MIT", .runtime = AB_RUNTIME_PYTHON,
-                    .lock = AB_LOCK_PYTHON, .runtime_abi = ABPY_RUNTIME_ABI, .create = create};
+AB_PLUGIN_DEFINE = {.struct_size = sizeof arraybridge_plugin,
+                    .abi_major = AB_ABI_MAJOR,
+                    .abi_minor = AB_ABI_MINOR,
+                    .name = "strips",
+                    .version = "1.2.3",
+                    .licence = "MIT",
+                    .runtime = AB_RUNTIME_PYTHON,
+                    .lock = AB_LOCK_PYTHON,
+                    .runtime_abi = ABPY_RUNTIME_ABI,
+                    .create = create};
