@@ -28,6 +28,10 @@ ab_status ab_detect(ab_bridge *bridge, void *object, const ab_backend **backend,
   return AB_OK;
 }
 
+const ab_backend *ab_detect_type(const ab_bridge *bridge, const void *type) {
+  return bridge != NULL && type != NULL ? ab__detect_type(bridge, type) : NULL;
+}
+
 void ab_array_release(ab_array *array) {
   if (array == NULL || array->backend == NULL) return;
   const ab_backend *backend = array->backend;

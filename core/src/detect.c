@@ -33,7 +33,7 @@ void ab__detect_fork(ab__detect *detect, ab__fork_step step) { ab__fork_lock(&de
 
 static uint32_t slot_of(const void *type) { return (uint32_t)(((uintptr_t)type >> 4) * UINT32_C(2654435761) >> 8); }
 
-static const ab_backend *remembered(ab__detect *detect, void *type) {
+static const ab_backend *remembered(ab__detect *detect, const void *type) {
   const uint32_t first = slot_of(type);
   for (uint32_t probe = 0; probe < PROBES; probe++) {
     entry *at = &detect->entries[(first + probe) % SLOTS];
@@ -77,6 +77,10 @@ static ab_status ask(ab_bridge *bridge, void *object, int *holds_for_type, const
     return AB_OK;
   }
   return AB_OK;
+}
+
+const ab_backend *ab__detect_type(const ab_bridge *bridge, const void *type) {
+  return remembered(bridge->detect, type);
 }
 
 const ab_backend *ab__detect_known(const ab_bridge *bridge, void *object) {

@@ -7,7 +7,9 @@
 
 ab__detect *ab__detect_new(void);
 void ab__detect_free(ab__detect *detect);
-/// The backend that is remembered for the object's type, or NULL. Needs no lock.
+/// The backend that is remembered for the type, or NULL. Needs no lock.
+const ab_backend *ab__detect_type(const ab_bridge *bridge, const void *type);
+/// The same for the type of an object.
 const ab_backend *ab__detect_known(const ab_bridge *bridge, void *object);
 /// Finds the backend that owns `object`; NULL if none does. Needs the runtime's lock. Returns: AB_OK; AB_INTERNAL,
 /// AB_CANCELLED what recognizes() left behind.

@@ -6,7 +6,7 @@
 #include "dtype.h"
 
 static int asks_for_nothing(const ab_convert_options *options) {
-  const uint32_t changes = ~(uint32_t)(AB_CONVERT_LOCK_HELD | AB_CONVERT_COPY_LATE_READS);
+  const uint32_t changes = ~(uint32_t)(AB_CONVERT_LOCK_HELD | AB_CONVERT_COPY_LATE_READS | AB_CONVERT_NO_RECOVERY);
   return (options->flags & changes) == 0 && options->copy == AB_COPY_IF_NEEDED && options->dtype.bits == 0 &&
          options->record == NULL;
 }

@@ -154,8 +154,8 @@ ab_status ab__target_stream(const ab__situation *at, const ab_convert_options *o
   ab_status status = AB_UNSUPPORTED;
   if (slots->import_stream != NULL) status = slots->import_stream(&run.call, at->device, stream);
   else if (slots->current_stream != NULL) status = slots->current_stream(&run.call, at->device, stream);
-  status =
-      ab__slot_result(at->target, slots->import_stream != NULL ? "import_stream" : "current_stream", status, error);
+  const char *slot = slots->import_stream != NULL ? "import_stream" : "current_stream";
+  status = ab__slot_result(at->target, slot, status, error);
   if (status != AB_OK && status != AB_UNSUPPORTED) return status;
   ab_error_clear(error);
   const int usable_kind = stream->kind != AB_STREAM_NONE && stream->kind < AB_STREAM_UNKNOWN;

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 from ._library import native
+from .attempts import Attempts, watch_of
 from .keywords import Said, check_said, name_of_type, policy_of
 from .parameters import chosen_of, shape_of
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .policy import Policy, Reference
+    from .recovery import Recovery
 
     Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -238,95 +240,61 @@ class Declaration:
             at = self._image(args, kwargs)
             if getattr(at, "ndim", 0) > 2:
                 return self._run_slices(args, kwargs, policy)
-        taken, named, reference = self.native.begin(args, kwargs)
-        watch = self.watch(taken, named)
-        result = self._attempt(args, kwargs, taken, named, watch)
+        attempts = Attempts(self, args, kwargs)
+        result = attempts.run()
         self.check(result)
-        self.tell_changes(watch)
-        return self.settle(result, reference, policy)
+        attempts.tell_changes()
+        return self.settle(result, attempts.reference, policy)
 
     def check(self, result: object) -> None:
         """Hold a result against the contract."""
         if self.contract is not None and not self.contract(result):
             raise ValueError(f"Function {self.name} violated its output contract")
 
-    def _attempt(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], taken: tuple[Any, ...], named: dict[str, Any], watch: Any
-    ) -> Any:
-        recovery: Any = None
-        while True:
-            try:
-                return self.function(*taken, **named)
-            except Exception as error:
-                if not self.recovers:
-                    raise
-                recovery = recovery or self.recovery(watch)
-                action = recovery.decide(error, (*taken, *named.values()))
-                if action == "raise":
-                    raise
-            # Out here: inside the except block the exception holds what was to be freed.
-            if action == "host":
-                taken, named = self.to_host(args, kwargs)
-
     def recover(
         self,
         error: Exception,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        taken: tuple[Any, ...],
-        named: dict[str, Any],
+        taken: tuple[Any, ...] | None,
+        named: dict[str, Any] | None,
     ) -> tuple[Any] | Exception | None:
         """After a failure of an ordinary call: None, it goes on; a result in a tuple; or another failure to go on with.
 
-        Nothing is raised here, so that the traceback of the user's exception stays as it is.
+        ``taken`` is None if the arguments could not be converted. Nothing is raised here, so that the traceback of the
+        user's exception stays as it is.
         """
-        recovery = self.recovery()
-        action = recovery.decide(error, (*taken, *named.values()))
-        while action != "raise":
+        attempts = Attempts(self, args, kwargs)
+        if taken is not None:
+            attempts.took(taken, named or {})
+        if not attempts.goes_on(error):
+            return None
+        while True:
             try:
-                if action == "host":
-                    taken, named = self.to_host(args, kwargs)
-                return (self.function(*taken, **named),)
+                attempts.begin()
+                return (self.function(*attempts.taken, **attempts.named),)
             except Exception as failure:
-                action = recovery.decide(failure, (*taken, *named.values()))
-                if action == "raise":
+                if not attempts.goes_on(failure):
                     return failure
-        return None
 
-    def recovery(self, watch: Any = None) -> Any:
+    def recovery(self) -> Recovery:
         """The engine for one call."""
         from .recovery import Recovery
 
         said = self.said
         retries = _option("max_retries") if said.max_retries is None else said.max_retries
         host = _option("host_fallback") if said.host_fallback is None else said.host_fallback
-        return Recovery(max_retries=retries, host_fallback=host is True, idempotent=said.idempotent, watch=watch)
+        return Recovery(max_retries=retries, host_fallback=host is True, idempotent=said.idempotent)
 
-    def to_host(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-        """The arguments on the host, for a last attempt there."""
-        on_host = self._make(_MOVES_ALL, None, "cpu")
-        taken, named, _ = on_host.begin(args, kwargs)
-        return taken, named
-
-    # ------------------------------------------------------------ in-place changes
+    def on_host(self) -> Any:
+        """The native declaration of a last attempt, on the host."""
+        return self._make(_MOVES_ALL | (_RECOVERS if self.recovers else 0), None, "cpu")
 
     def watch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Remember what the inputs are, if the options say so and the author has not said that they change."""
         if not self.said.idempotent or _option("check_inputs") is not True:
             return None
-        from .recovery import InputWatch
-
-        return InputWatch((*args, *kwargs.values()))
-
-    def tell_changes(self, watch: Any) -> None:
-        """Warn of inputs that were changed in place."""
-        places = watch.changed() if watch is not None else ()
-        if not places:
-            return
-        from warnings import warn
-
-        text = f"{self.name}() has changed an input in place (argument {places[0]}): say idempotent=False"
-        warn(text, RuntimeWarning, stacklevel=4)
+        return watch_of(self, args, kwargs)
 
     # ------------------------------------------------------------ slices
 
@@ -350,20 +318,18 @@ class Declaration:
         else:
             kwargs = {name: value for name, value in kwargs.items() if name != self._image_name()}
             args = (*args, None)
-        taken, named, _ = self.native.begin(args, kwargs)
-        before, after = taken[:at], taken[at + 1 :]
-        recovery = self.recovery() if self.recovers else None
-        take = self.native.take
-        here: list[Any] = []
+        others = Attempts(self, args, kwargs)
 
         def one(piece: Any) -> Any:
-            if recovery is not None and recovery.on_host:
-                here[:] = here or [self._make(_MOVES_ALL, None, "cpu").take]
-            result = self.function(*before, (here[0] if here else take)(piece), *after, **named)
+            others.begin()
+            taken = others.taken
+            result = self.function(*taken[:at], others.take(piece), *taken[at + 1 :], **others.named)
             self.check(result)
             return result
 
-        result = process_slices(image, one, output_type=None, progress=self.said.progress, recovery=recovery)
+        result = process_slices(
+            image, one, output_type=None, batch=self.said.batch, progress=self.said.progress, recovery=others.engine
+        )
         return self.settle(result, image, policy)
 
     # ------------------------------------------------------------ results
@@ -393,15 +359,15 @@ class Declaration:
 
     # ------------------------------------------------------------ generators and coroutines
 
-    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """The start of a call that ends later: ``(args, kwargs, reference, policy)``."""
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Attempts, Policy | None]:
+        """The start of a call that ends later: its attempts, and its dtype policy."""
         policy = self.policy
         if kwargs or self.sliced_default:
             kwargs = dict(kwargs)
             sliced, policy = self.take_controls(kwargs)
             if sliced:
                 raise TypeError(f"{self.name}() gives its results one after the other: slice_by_slice is for functions")
-        return (*self.native.begin(args, kwargs), policy)
+        return Attempts(self, args, kwargs), policy
 
     def finish(self, result: Any, reference: Any, policy: Policy | None) -> Any:
         """One result of such a call."""

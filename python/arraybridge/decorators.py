@@ -53,6 +53,9 @@ slice_by_slice_default : bool, optional
     Whether the first argument is taken apart along its leading axes where a call does not say so.
 progress : bool or callable, optional
     As of ``process_slices``.
+batch : int, optional
+    The function takes and gives stacks: where the image is taken apart, it is given up to so many slices at a time;
+    after out-of-memory half as many.
 oom_recovery : bool, optional
     After out-of-memory caches are cleared and the function is called again, unless it has begun to give results.
 max_retries : int, optional
@@ -170,11 +173,12 @@ def _make_decorator(name: str) -> Callable[..., Any]:
         host_fallback: bool | None = None,
         idempotent: bool = True,
         progress: Any = None,
+        batch: int | None = None,
     ) -> Any:
         said = Said(
             input_type, output_type, contract, oom_recovery, slice_by_slice_default, dtype_config_default, convert,
             device, gpu_id, dtype_conversion, scaling, nan, labels, casting, max_retries, host_fallback, idempotent,
-            progress,
+            progress, batch=batch,
         )  # fmt: skip
         if func is not None:
             return _decorate(func, said, name)

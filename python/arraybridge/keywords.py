@@ -40,6 +40,7 @@ class Said(NamedTuple):
     progress: Any = None
     controls: bool = True
     preserves: bool = True
+    batch: int | None = None
 
 
 # ---------------------------------------------------------------- reading what was said
@@ -95,6 +96,8 @@ def check_said(said: Said) -> None:
             _check_flag(name, getattr(said, name))
     _check_number("max_retries", said.max_retries)
     _check_place(said.device, said.gpu_id)
+    if said.batch is not None and (isinstance(said.batch, bool) or index(said.batch) < 1):
+        raise ValueError(f"batch must be a number from 1, not {said.batch!r}")
     if said.progress is not None and not isinstance(said.progress, bool) and not callable(said.progress):
         raise TypeError(f"progress must be True, False or a callable, not {said.progress!r}")
 

@@ -41,6 +41,14 @@ def shape_of(function: Callable[..., Any]) -> Shape:
     return Shape(found, names, bound, frozenset(names) & set(CONTROLS))
 
 
+def argument_names(shape: Shape, count: int) -> list[str]:
+    """What the first ``count`` positional arguments are called."""
+    parameters = shape.signature.parameters.values() if shape.signature is not None else ()
+    names = [one.name for one in parameters if one.kind in _POSITIONAL][:count]
+    rest = next((one.name for one in parameters if one.kind is Parameter.VAR_POSITIONAL), "args")
+    return [*names, *(f"{rest}[{place}]" for place in range(count - len(names)))]
+
+
 def chosen_of(convert: object, shape: Shape, name: str) -> tuple[int, frozenset[str]]:
     """The places and names of the arguments that are converted."""
     if convert is False:

@@ -12,7 +12,7 @@ from ._library import native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import FrameType, TracebackType
     from typing import Any, Literal
 
@@ -123,6 +123,15 @@ def _forget(error: BaseException, above: set[FrameType]) -> None:
     _clear_frames(getattr(sys, "last_traceback", None), may_be_suspended=True)
 
 
+def _leaves(value: object, outer: tuple[int, ...] = ()) -> Iterator[object]:
+    """What stands in tuples, lists and dicts, each of them once on the way down."""
+    if not isinstance(value, (tuple, list, dict)):
+        yield value
+    elif id(value) not in outer:
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(one, (*outer, id(value)))
+
+
 def _is_gone(value: object) -> bool:
     """Whether an array has been given away: JAX deletes the inputs that a compiled function was allowed to reuse."""
     asked = getattr(type(value), "is_deleted", None)
@@ -156,6 +165,10 @@ class Recovery:
         How often ``"retry"`` and ``"halve"`` were the answer.
     returned : int
         Bytes that clearing caches has given back so far, as far as that can be known.
+    on_host : bool
+        ``"host"`` was the answer.
+    watch : InputWatch or None
+        What knows whether the call has changed its inputs in place: then it must not be repeated.
 
     Examples
     --------
@@ -171,7 +184,7 @@ class Recovery:
     ...             raise
     """
 
-    __slots__ = ("_device", "_flags", "_max_retries", "_watch", "batch", "halvings", "on_host", "retries", "returned")
+    __slots__ = ("_device", "_flags", "_max_retries", "batch", "halvings", "on_host", "retries", "returned", "watch")
 
     def __init__(
         self,
@@ -184,7 +197,7 @@ class Recovery:
     ) -> None:
         self._max_retries = max_retries
         self._device: tuple[int, int] = (0, 0) if device is None else native.read_device(device)
-        self._watch = watch
+        self.watch = watch
         self._flags = (
             (_SLICEWISE if slices is not None else 0)
             | (_HOST_ALLOWED if host_fallback else 0)
@@ -195,6 +208,11 @@ class Recovery:
         self.halvings = 0
         self.on_host = False
         self.returned = 0
+
+    def in_slices(self, count: int) -> None:
+        """Say that the work is done at most ``count`` slices at a time, and can be done in fewer."""
+        self.batch = min(self.batch, count) if self._flags & _SLICEWISE else count
+        self._flags |= _SLICEWISE
 
     def decide(self, error: BaseException, inputs: Iterable[object] = ()) -> Action:
         """Judge a failure, free what can be freed, and say what comes next.
@@ -242,11 +260,11 @@ class Recovery:
         """Why the call must not be repeated; empty if it may."""
         if self._flags & _ONCE:
             return "it was declared with idempotent=False, so it runs once"
-        if any(_is_gone(value) for value in inputs):
+        if any(_is_gone(value) for value in _leaves(inputs)):
             return "an input was donated and is gone"
-        changed = self._watch.changed() if self._watch is not None else []
+        changed = self.watch.changed() if self.watch is not None else []
         if changed:
-            return f"it has changed input {', '.join(map(str, changed))} in place: declare idempotent=False"
+            return f"it has changed {', '.join(changed)} in place: declare idempotent=False"
         return ""
 
     def _is_last(self, verdict: int) -> bool:
@@ -306,17 +324,22 @@ class InputWatch:
     Parameters
     ----------
     inputs : iterable
-        What the function is about to be given; what is no array, or cannot be read, is left out.
+        What the function is about to be given, containers of arrays as well; what is no array, or cannot be read, is
+        left out.
+    names : sequence of str, optional
+        What to call each of them.
     """
 
     __slots__ = ("_watched",)
 
-    def __init__(self, inputs: Iterable[object]) -> None:
-        self._watched: list[tuple[int, object, int]] = []
+    def __init__(self, inputs: Iterable[object], names: Sequence[str] | None = None) -> None:
+        self._watched: list[tuple[str, object, int]] = []
         for place, value in enumerate(inputs):
-            digest = self._look(value)
-            if digest is not None:
-                self._watched.append((place, value, digest))
+            name = names[place] if names is not None else f"input {place}"
+            for one in _leaves(value):
+                digest = self._look(one)
+                if digest is not None:
+                    self._watched.append((name, one, digest))
 
     @staticmethod
     def _look(value: object) -> int | None:
@@ -329,9 +352,10 @@ class InputWatch:
         except (MemoryConversionError, ValueError, TypeError, MemoryError):
             return None
 
-    def changed(self) -> list[int]:
-        """Places of the inputs whose elements are no longer what they were."""
-        return [place for place, value, digest in self._watched if self._look(value) not in (digest, None)]
+    def changed(self) -> list[str]:
+        """Names of the inputs with elements that are no longer what they were."""
+        found = (name for name, value, digest in self._watched if self._look(value) not in (digest, None))
+        return list(dict.fromkeys(found))
 
 
 # ---------------------------------------------------------------- calling with recovery
@@ -394,7 +418,7 @@ def run_with_recovery(
     """
     recovery = Recovery(max_retries, host_fallback=bool(host_fallback), idempotent=idempotent)
     if _checks_inputs():
-        recovery._watch = InputWatch([*args, *kwargs.values()])
+        recovery.watch = InputWatch([*args, *kwargs.values()])
     while True:
         try:
             return function(*args, **kwargs)

@@ -85,6 +85,7 @@ class Joiner:
         self._output = output
         self._leading = leading if len(leading) > 1 else None
         self.sizes: list[int] | None = None  # of batches
+        self.on_host = False  # there is no room elsewhere
 
     def __call__(self, results: list[Any]) -> Any:
         if self.sizes is None:
@@ -100,4 +101,4 @@ class Joiner:
             stacked = tensorflow_stack(results, leading)
             if stacked is not None:
                 return stacked
-        return stack_into(results, name, leading, None, {})
+        return stack_into(results, name, leading, None, {"device": "cpu"} if self.on_host else {})

@@ -204,21 +204,21 @@ def _on_host(piece: object) -> Any:
         return convert(piece, "numpy")
 
 
-def _recovering(call: Callable[[Any], Any], recovery: Recovery, batched: bool) -> Callable[[Any], Any]:
-    def attempt(piece: Any) -> Any:
+def _recovering(call: Callable[[Any], Any], recovery: Recovery, cut: Callable[[Any], Any] | None) -> Any:
+    """``call`` with recovery; ``cut`` makes a batch of what it is given, and is tried again with it."""
+
+    def attempt(given: Any) -> Any:
         while True:
-            if recovery.on_host:
-                piece = _on_host(piece)
             try:
-                return call(piece)
+                piece = given if cut is None else cut(given)
+                return call(_on_host(piece) if recovery.on_host else piece)
             except Exception as error:
-                action = recovery.decide(error, (piece,))
+                piece = None  # what was cut is given up, too
+                action = recovery.decide(error, (given,))
                 if action == "raise":
                     raise
             # Here and not above: inside the except block the exception holds what was to be freed.
-            if action == "host":
-                recovery.on_host = True
-            if action == "halve" and batched:
+            if action == "halve" and cut is not None:
                 return _HALVE
 
     return attempt
@@ -232,6 +232,7 @@ def _joined_recovering(results: list[Any], join: Joiner, engine: Recovery | None
         except Exception as error:
             if engine is None or engine.decide(error) == "raise":
                 raise
+            join.on_host = engine.on_host
 
 
 def _recovery(recovery: Recovery | bool | None, slices: int | None) -> Recovery | None:
@@ -267,15 +268,15 @@ def _each(pieces: Iterable[Any], call: Callable[[Any], Any], listener: Listener)
 
 
 def _batches(
-    image: Any, call: Callable[[Any], Any], batch: int, recovery: Recovery | None, listener: Listener
+    total: int, call: Callable[[slice], Any], batch: int, recovery: Recovery | None, listener: Listener
 ) -> tuple[list[Any], list[int]]:
     """Results of ``call`` for parts of the first axis, and how many slices each part had."""
     results: list[Any] = []
     sizes: list[int] = []
-    done, total = 0, shape_of(image)[0]
+    done = 0
     while done < total:
         size = min(batch, total - done, (recovery.batch if recovery else 0) or batch)
-        result = call(image[done : done + size])
+        result = call(slice(done, done + size))
         if result is _HALVE:
             continue
         check_kind(result, results[0] if results else result, len(results))
@@ -389,16 +390,18 @@ def _process(
 ) -> Any:
     join = Joiner(output, leading)
     engine = _recovery(recovery, batch and min(batch, leading[0]))
-    if engine is not None:
-        call = _recovering(call, engine, batch is not None)
+    if engine is not None and batch is not None:
+        engine.in_slices(min(batch, leading[0]))
     total = leading[0]
     for extent in leading[1:] if batch is None else ():
         total *= extent
     with Listener(progress, total) as listener:
         if batch is None:
-            results = _each(split(image, name, len(leading), slice_ndim), call, listener)
+            each = call if engine is None else _recovering(call, engine, None)
+            results = _each(split(image, name, len(leading), slice_ndim), each, listener)
         else:
-            results, join.sizes = _batches(image, call, batch, engine, listener)
+            part = _recovering(call, engine, image.__getitem__) if engine is not None else lambda at: call(image[at])
+            results, join.sizes = _batches(leading[0], part, batch, engine, listener)
     return _joined_recovering(results, join, engine)
 
 

@@ -39,6 +39,9 @@ def _ask() -> bool:
 
 _compiling: Callable[[], bool] = _ask
 
+#: Asked first, for a quarter of that time: who compiles has imported it. torch.compile follows this, too.
+_modules = sys.modules
+
 
 def _know() -> None:
     """Ask torch itself from now on, which takes a third of the time."""
@@ -65,7 +68,7 @@ def _traceable(declaration: Declaration) -> Callable[..., Any]:
     call, trace = declaration.native.call, declaration.trace
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if _compiling():
+        if "torch._dynamo" in _modules and _compiling():
             return trace(args, kwargs)
         return call(args, kwargs)
 
@@ -76,7 +79,7 @@ def _foreign(declaration: Declaration) -> Callable[..., Any]:
     call = declaration.native.call
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if _compiling():
+        if "torch._dynamo" in _modules and _compiling():
             return _outside_the_graph(call, args, kwargs)
         return call(args, kwargs)
 
@@ -90,53 +93,41 @@ def _outside_the_graph(call: Callable[..., Any], args: tuple[Any, ...], kwargs: 
 
 def _coroutine(declaration: Declaration) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        taken, named, reference, policy = declaration.begin(args, kwargs)
-        recovery: Any = None
+        attempts, policy = declaration.begin(args, kwargs)
         while True:
             try:
-                result = await declaration.function(*taken, **named)
+                attempts.begin()
+                result = await declaration.function(*attempts.taken, **attempts.named)
                 break
             except Exception as error:
-                if not declaration.recovers:
+                if not attempts.goes_on(error):
                     raise
-                recovery = recovery or declaration.recovery()
-                action = recovery.decide(error, (*taken, *named.values()))
-                if action == "raise":
-                    raise
-            # Out here: inside the except block the exception holds what was to be freed.
-            if action == "host":
-                taken, named = declaration.to_host(args, kwargs)
-        return declaration.finish(result, reference, policy)
+        attempts.tell_changes(3)
+        return declaration.finish(result, attempts.reference, policy)
 
     return wrapper
 
 
 def _generator(declaration: Declaration) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        taken, named, reference, policy = declaration.begin(args, kwargs)
-        finish, take = declaration.finish, declaration.native.take
-        recovery: Any = None
+        attempts, policy = declaration.begin(args, kwargs)
+        finish, take = declaration.finish, attempts.take
         while True:  # until the first value is there
-            inner = declaration.function(*taken, **named)
             try:
+                attempts.begin()
+                inner = declaration.function(*attempts.taken, **attempts.named)
                 values = [next(inner)]  # emptied at each yield: nothing is held while the caller works
                 break
             except StopIteration as stop:
-                return None if stop.value is None else finish(stop.value, reference, policy)
+                return None if stop.value is None else finish(stop.value, attempts.reference, policy)
             except Exception as error:
-                if not declaration.recovers:
+                if not attempts.goes_on(error):
                     raise
-                recovery = recovery or declaration.recovery()
-                action = recovery.decide(error, (*taken, *named.values()))
-                if action == "raise":
-                    raise
-            # Out here: inside the except block the exception holds what was to be freed.
-            if action == "host":
-                taken, named = declaration.to_host(args, kwargs)
+        attempts.tell_changes(3)
         try:
             while True:
                 try:
-                    received = yield finish(values.pop(), reference, policy)
+                    received = yield finish(values.pop(), attempts.reference, policy)
                 except GeneratorExit:
                     raise
                 except BaseException as error:
@@ -144,7 +135,7 @@ def _generator(declaration: Declaration) -> Callable[..., Any]:
                 else:
                     values.append(next(inner) if received is None else inner.send(take(received)))
         except StopIteration as stop:
-            return None if stop.value is None else finish(stop.value, reference, policy)
+            return None if stop.value is None else finish(stop.value, attempts.reference, policy)
         finally:
             inner.close()
 
@@ -153,30 +144,24 @@ def _generator(declaration: Declaration) -> Callable[..., Any]:
 
 def _async_generator(declaration: Declaration) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        taken, named, reference, policy = declaration.begin(args, kwargs)
-        finish, take = declaration.finish, declaration.native.take
-        recovery: Any = None
+        attempts, policy = declaration.begin(args, kwargs)
+        finish, take = declaration.finish, attempts.take
         while True:  # until the first value is there
-            inner = declaration.function(*taken, **named)
             try:
+                attempts.begin()
+                inner = declaration.function(*attempts.taken, **attempts.named)
                 values = [await anext(inner)]  # emptied at each yield: nothing is held while the caller works
                 break
             except StopAsyncIteration:
                 return
             except Exception as error:
-                if not declaration.recovers:
+                if not attempts.goes_on(error):
                     raise
-                recovery = recovery or declaration.recovery()
-                action = recovery.decide(error, (*taken, *named.values()))
-                if action == "raise":
-                    raise
-            # Out here: inside the except block the exception holds what was to be freed.
-            if action == "host":
-                taken, named = declaration.to_host(args, kwargs)
+        attempts.tell_changes(3)
         try:
             while True:
                 try:
-                    received = yield finish(values.pop(), reference, policy)
+                    received = yield finish(values.pop(), attempts.reference, policy)
                 except GeneratorExit:
                     raise
                 except BaseException as error:

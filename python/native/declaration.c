@@ -145,6 +145,7 @@ NATIVE_CALL(native_declare) {
   d->places = places;
   d->flags = (uint32_t)flags;
   d->casting = casting;
+  atomic_init(&d->home_type, NULL);
   PyObject_GC_Track((PyObject *)d);
   return (PyObject *)d;
 }

@@ -3,6 +3,8 @@
 #ifndef ARRAYBRIDGE_NATIVE_DECLARATION_H
 #define ARRAYBRIDGE_NATIVE_DECLARATION_H
 
+#include <stdatomic.h>
+
 #include "nested.h"
 
 /// Flags of a declaration. python/arraybridge/declaration.py has the same.
@@ -36,6 +38,8 @@ typedef struct native_declaration {
   uint64_t places;           ///< with NARROWED: one bit for each place; the highest is for all from the 64th on
   uint32_t flags;
   uint32_t casting;
+  /// A type whose objects all are arrays of `input`, once one was met; the core keeps it alive.
+  _Atomic(const void *) home_type;
 } native_declaration;
 
 /* ------------------------------------------------------------------ declaration_call.c */

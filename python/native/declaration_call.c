@@ -102,7 +102,8 @@ static int move_begin(const native_declaration *d, native_move *move) {
                         .gpu_id = d->gpu_id,
                         .device = d->device,
                         .casting = d->casting,
-                        .all = (d->flags & NATIVE_DECLARE_MOVES_ALL) != 0};
+                        .all = (d->flags & NATIVE_DECLARE_MOVES_ALL) != 0,
+                        .once = (d->flags & NATIVE_DECLARE_RECOVERS) != 0};
   return prefers_accelerator(&move->prefers);
 }
 
@@ -125,10 +126,24 @@ static int move_all(const native_declaration *d, native_search *search, PyObject
   return 0;
 }
 
+static const void *home_type(const native_declaration *d) {
+  return atomic_load_explicit(&d->home_type, memory_order_relaxed);
+}
+
+/* Finds the first array, and whether anything is elsewhere. */
+static int search_in(native_declaration *d, PyObject *positional, PyObject *named, native_search *search) {
+  *search = (native_search){.home = d->input, .home_type = home_type(d)};
+  if (look_at(d, positional, named, search) != 0) return -1;
+  if (search->home_type == NULL && search->first != NULL && search->owner == d->input) {
+    const void *type = Py_TYPE(search->first);
+    if (ab_detect_type(native_bridge(), type) == d->input)
+      atomic_store_explicit(&d->home_type, type, memory_order_relaxed);
+  }
+  return 0;
+}
+
 /* Replaces both by new references, converted where something is to be. */
 static int take_in(const native_declaration *d, PyObject **positional, PyObject **named, native_search *search) {
-  *search = (native_search){.home = d->input};
-  if (look_at(d, *positional, *named, search) != 0) return -1;
   if (search->foreign || (d->flags & NATIVE_DECLARE_MOVES_ALL)) return move_all(d, search, positional, named);
   Py_INCREF(*positional);
   Py_INCREF(*named);
@@ -144,7 +159,7 @@ static int keeps_contract(const native_declaration *d, PyObject *result) {
   Py_XDECREF(verdict);
   if (kept > 0) return 1;
   PyObject *name = kept == 0 ? PyObject_GetAttrString(d->function, "__name__") : NULL;
-  if (kept == 0 && name == NULL) PyErr_Clear();
+  if (kept == 0 && name == NULL && native_no() != 0) return 0;
   if (kept == 0)
     PyErr_Format(PyExc_ValueError, "Function %S violated its output contract", name != NULL ? name : d->function);
   Py_XDECREF(name);
@@ -200,7 +215,8 @@ static PyObject *moved_out(const native_declaration *d, PyObject *result, const 
 static PyObject *better(const native_declaration *d, PyObject *result, const native_search *search) {
   const ab_backend *output = d->output != NULL ? d->output : search->owner != NULL ? search->owner : d->input;
   PyObject *reference = search->first;
-  native_search found = {.home = output, .counts = 1, .stand_in = search->stand_in};
+  native_search found = {
+      .home = output, .home_type = output == d->input ? home_type(d) : NULL, .counts = 1, .stand_in = search->stand_in};
   if (native_nested_look(&found, result) != 0) return NULL;
   const int good = is_of_dtype(d, result, reference, &found);
   if (good < 0) return NULL;
@@ -221,7 +237,7 @@ static PyObject *settled(const native_declaration *d, PyObject *result, const na
 /* ------------------------------------------------------------------ recovery */
 
 /* The pending exception is shown to recover(): it gives None and the exception goes on as it is, a tuple with the
- * result of a later attempt, or the exception to go on with. */
+ * result of a later attempt, or the exception to go on with. `args` is NULL if the arguments could not be converted. */
 static PyObject *recovered(const native_declaration *d, PyObject *positional, PyObject *named, PyObject *args,
                            PyObject *kwargs) {
   PyObject *type = NULL;
@@ -230,7 +246,8 @@ static PyObject *recovered(const native_declaration *d, PyObject *positional, Py
   PyErr_Fetch(&type, &value, &trace);
   PyErr_NormalizeException(&type, &value, &trace);
   if (trace != NULL) PyException_SetTraceback(value, trace);
-  PyObject *answer = PyObject_CallFunctionObjArgs(d->recover, value, positional, named, args, kwargs, NULL);
+  PyObject *answer = PyObject_CallFunctionObjArgs(d->recover, value, positional, named, args != NULL ? args : Py_None,
+                                                  args != NULL ? kwargs : Py_None, NULL);
   PyObject *result = NULL;
   if (answer == Py_None) {
     PyErr_Restore(type, value, trace);
@@ -276,18 +293,21 @@ static int check_call(PyObject *const *args, Py_ssize_t count) {
 
 PyObject *native_declaration_call(PyObject *self, PyObject *const *args, Py_ssize_t count) {
   if (check_call(args, count) != 0) return NULL;
-  const native_declaration *d = (const native_declaration *)self;
+  native_declaration *d = (native_declaration *)self;
   PyObject *positional = args[0];
   PyObject *named = args[1];
   if (is_rare(d, named)) return PyObject_CallFunctionObjArgs(d->rare, positional, named, NULL);
   native_search search;
-  if (take_in(d, &positional, &named, &search) != 0) return NULL;
+  if (search_in(d, positional, named, &search) != 0) return NULL;
   PyObject *first = Py_XNewRef(search.first); /* the function may empty the list that it stands in */
-  PyObject *result = PyObject_Call(d->function, positional, PyDict_Size(named) != 0 ? named : NULL);
+  const int taken = take_in(d, &positional, &named, &search) == 0;
+  PyObject *result = taken ? PyObject_Call(d->function, positional, PyDict_Size(named) != 0 ? named : NULL) : NULL;
   if (result == NULL && (d->flags & NATIVE_DECLARE_RECOVERS) && PyErr_ExceptionMatches(PyExc_Exception))
-    result = recovered(d, args[0], args[1], positional, named);
-  Py_DECREF(positional);
-  Py_DECREF(named);
+    result = recovered(d, args[0], args[1], taken ? positional : NULL, named);
+  if (taken) {
+    Py_DECREF(positional);
+    Py_DECREF(named);
+  }
   if (result != NULL) result = settled(d, result, &search);
   Py_XDECREF(first);
   Py_XDECREF(search.stand_in);
@@ -298,10 +318,16 @@ PyObject *native_declaration_begin(PyObject *self, PyObject *const *args, Py_ssi
   if (check_call(args, count) != 0) return NULL;
   PyObject *positional = args[0];
   PyObject *named = args[1];
+  native_declaration *d = (native_declaration *)self;
   native_search search;
-  if (take_in((const native_declaration *)self, &positional, &named, &search) != 0) return NULL;
+  if (search_in(d, positional, named, &search) != 0) return NULL;
+  PyObject *first = Py_NewRef(search.first != NULL ? search.first : Py_None);
+  if (take_in(d, &positional, &named, &search) != 0) {
+    Py_DECREF(first);
+    return NULL;
+  }
   Py_XDECREF(search.stand_in);
-  return Py_BuildValue("(NNO)", positional, named, search.first != NULL ? search.first : Py_None);
+  return Py_BuildValue("(NNN)", positional, named, first);
 }
 
 PyObject *native_declaration_finish(PyObject *self, PyObject *const *args, Py_ssize_t count) {

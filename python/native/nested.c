@@ -55,9 +55,10 @@ static int look_into(native_search *search, PyObject *object, const trail *outer
 }
 
 static int look(native_search *search, PyObject *object, const trail *outer) {
-  if (is_plain(object)) return 0;
-  if (is_container(object)) return look_into(search, object, outer);
-  const ab_backend *owner = native_owner_of(object, NULL);
+  const int known = search->home_type == (const void *)Py_TYPE(object);
+  if (!known && is_plain(object)) return 0;
+  if (!known && is_container(object)) return look_into(search, object, outer);
+  const ab_backend *owner = known ? search->home : native_owner_of(object, NULL);
   if (owner == NULL) return PyErr_Occurred() ? -1 : 0;
   if (search->first == NULL) {
     search->first = object;
@@ -133,7 +134,7 @@ static int choose_place(native_move *move, PyObject *array, const ab_backend *ow
     keywords[NATIVE_DEVICE] = move->device;
   }
   if (native_request_begin(request, move->target, keywords) != 0) return -1;
-  request->options.flags |= AB_CONVERT_COPY_LATE_READS;
+  request->options.flags |= AB_CONVERT_COPY_LATE_READS | (move->once ? AB_CONVERT_NO_RECOVERY : 0);
   if (said) return 0;
   if (find_place(move) != 0) return -1;
   if (move->place.device_type != 0) {
@@ -145,7 +146,7 @@ static int choose_place(native_move *move, PyObject *array, const ab_backend *ow
   return 0;
 }
 
-/* 1 if the pending exception says that a change of dtype is not allowed. */
+/* 1 if the pending exception says that a change of dtype is not allowed: it is then gone. */
 static int would_cast(void) {
   PyObject *type = NULL;
   PyObject *value = NULL;
@@ -155,7 +156,13 @@ static int would_cast(void) {
   const int would =
       status != NULL && PyUnicode_Check(status) && PyUnicode_CompareWithASCIIString(status, "WOULD_CAST") == 0;
   Py_XDECREF(status);
-  PyErr_Restore(type, value, trace);
+  if (!would && native_no() == 0) { /* asked to stop while we looked: that goes on, not this */
+    PyErr_Restore(type, value, trace);
+    return 0;
+  }
+  Py_XDECREF(type);
+  Py_XDECREF(value);
+  Py_XDECREF(trace);
   return would;
 }
 
@@ -172,7 +179,6 @@ static PyObject *send(native_move *move, PyObject *array, const ab_backend *owne
   if (choose_place(move, array, owner, &request) == 0) {
     result = native_convert_with(array, NULL, move->target, &request.options);
     if (result == NULL && move->casting != AB_CASTING_NO && would_cast()) {
-      PyErr_Clear();
       if (array == move->watched) move->watched = NULL;
       request.options.casting = move->casting;
       result = tell_cast(array, native_convert_with(array, NULL, move->target, &request.options));

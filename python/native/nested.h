@@ -9,6 +9,7 @@
 
 typedef struct native_search {
   const ab_backend *home;  /* where arrays are at home */
+  const void *home_type;   /* a type whose objects all are arrays of `home`; NULL: none is known */
   int counts;              /* 1: arrays elsewhere matter; 0: they are only looked at for `first` */
   int foreign;             /* set: an array that matters is elsewhere */
   PyObject *first;         /* set: the first array; borrowed from what was looked at */
@@ -27,6 +28,7 @@ typedef struct native_move {
   PyObject *device;
   uint32_t casting;   /* ab_casting for a dtype that the target lacks; told once where it is used */
   int all;            /* 1: arrays at home and on devices go where `gpu_id` or `device` say, too */
+  int once;           /* 1: out-of-memory is told at once: whoever asked for the move has a recovery */
   int prefers;        /* 1: a first array on the host goes to the target's accelerator, if there is one */
   PyObject *watched;  /* an array whose image at the target is wanted; borrowed, may be NULL */
   PyObject *stand_in; /* set: that image, if it has the same dtype. A reference */

@@ -96,6 +96,7 @@ NATIVE_CALL(native_recover) {
   const ab_status status = ab_recover(native_bridge(), &state, (ab_status)numbers[VERDICT], &action, &error);
   if (status != AB_OK && status != AB_ENDING) return native_raise(status, &error, "", "", "recover");
   ab_error_clear(&error);
+  if (PyErr_Occurred() != NULL) return NULL; /* asked to stop while garbage was collected */
   return Py_BuildValue("(iIIIIK)", (int)action, (unsigned)state.flags, (unsigned)state.batch, (unsigned)state.retries,
                        (unsigned)state.halvings, (unsigned long long)state.to_driver);
 }

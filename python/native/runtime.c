@@ -70,7 +70,7 @@ static void release(void *self, void *object) {
 static void collect_garbage(void *self) {
   (void)self;
   PyObject *collected = PyObject_CallNoArgs(gc_collect);
-  if (collected == NULL) PyErr_Clear();
+  if (collected == NULL) (void)native_no(); /* a wish to stop stays: the next slot's result is about it */
   Py_XDECREF(collected);
 }
 
@@ -92,7 +92,7 @@ static void write_exception(PyObject *exception, ab_error *error) {
   PyObject *string = PyObject_Str(exception);
   PyObject *bytes = string != NULL ? PyUnicode_AsEncodedString(string, "utf-8", "backslashreplace") : NULL;
   const char *text = bytes != NULL ? PyBytes_AsString(bytes) : NULL;
-  if (text == NULL) PyErr_Clear();
+  if (text == NULL) (void)native_no(); /* a wish to stop stays, for who asked */
   snprintf(error->text, sizeof error->text, "%s%s%.400s", type, text != NULL && text[0] != '\0' ? ": " : "",
            text != NULL ? text : "");
   Py_XDECREF(bytes);
@@ -111,10 +111,15 @@ static void failure_release(ab_failure *self) {
 static int32_t take_stray_error(void *self, ab_error *error) {
   (void)self;
   if (PyErr_Occurred() == NULL) return 0;
-  const int stops = !PyErr_ExceptionMatches(PyExc_Exception);
+  int stops = !PyErr_ExceptionMatches(PyExc_Exception);
   PyObject *exception = take_exception();
   if (exception == NULL) return 0;
   write_exception(exception, error);
+  if (PyErr_Occurred() != NULL) { /* its text asked Python, and was interrupted */
+    Py_DECREF(exception);
+    exception = take_exception();
+    stops = 1;
+  }
   error->status = stops ? AB_CANCELLED : AB_INTERNAL;
   ab_failure failure = {.struct_size = (uint32_t)sizeof failure,
                         .status = AB_FRAMEWORK,

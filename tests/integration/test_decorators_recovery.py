@@ -180,7 +180,7 @@ def test_in_place_changes_are_noticed_under_the_option() -> None:
         return image
 
     with arraybridge.options(check_inputs=True):
-        with pytest.warns(RuntimeWarning, match="changes.*argument 1"):
+        with pytest.warns(RuntimeWarning, match="changes.*argument 'other'"):
             changes(array("numpy"), array("numpy"))
         import warnings
 

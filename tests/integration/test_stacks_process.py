@@ -412,7 +412,11 @@ class Scripted:
         answer = self.answers.pop(0)
         if answer == "halve":
             self.batch = max(1, self.batch // 2)
+        self.on_host = self.on_host or answer == "host"
         return answer
+
+    def in_slices(self, count: int) -> None:
+        self.batch = count
 
 
 def failing(times: int, work: Any = double) -> tuple[Any, list[Any]]:

@@ -196,6 +196,12 @@ typedef struct ab_array {
 /// Finds the backend that owns `object`, an object of the bridge's runtime. Borrows `object`. Returns: AB_OK;
 /// AB_NOT_RECOGNIZED; AB_INTERNAL a plugin's recognizes() left an exception pending; AB_CANCELLED; AB_ENDING.
 AB_API ab_status ab_detect(ab_bridge *bridge, void *object, const ab_backend **backend, ab_error *error);
+
+/// Gives the backend that owns every object of a type (a key of the runtime's type_key), if ab_detect() has met one and
+/// its plugin said so; NULL otherwise. The answer holds for good, and the type stays alive.
+///
+/// Ownership: borrows `type`.    Threads: any-thread, no lock needed.    Since: 1.0
+AB_API const ab_backend *ab_detect_type(const ab_bridge *bridge, const void *type);
 /// Releases the reference that `array` owns and zeroes it; an empty one and NULL are fine.
 AB_API void ab_array_release(ab_array *array);
 /// Describes an array. `shape` and `strides` (bytes) have room for AB_MAX_NDIM values; `info` points to them.

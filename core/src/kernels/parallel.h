@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * parallel.h: runs the parts of one call on threads that live only during that call. There is no pool: a pool does
- * not survive fork(), and whoever converts gigabytes can pay for a thread.
+ * parallel.h: runs the parts of one call on threads that are started for it. There is no pool: a pool does not survive
+ * fork(), and whoever converts gigabytes can pay for a thread. A thread that comes too late finds nothing to do; it may
+ * outlive the call, which is why the library is never unloaded (-z nodelete).
  */
 #ifndef AB__PARALLEL_H
 #define AB__PARALLEL_H
@@ -18,8 +19,8 @@ typedef void (*ab__part)(void *context, int64_t index, int64_t count);
 
 /// How many parts a work of `bytes` with `splits` possible cuts is worth, at least 1.
 int64_t ab__parallel_parts(uint64_t bytes, int64_t splits, uint32_t threads);
-/// Runs all parts and returns when they are done; the caller runs the first one, and those for which no thread could
-/// be had. Threads: any-thread.
+/// Runs each part once and returns when all are done; the caller works with the threads, and alone where none can be
+/// had. Threads: any-thread.
 void ab__parallel_run(ab__part part, void *context, int64_t count);
 
 #endif /* AB__PARALLEL_H */
