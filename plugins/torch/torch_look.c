@@ -275,7 +275,7 @@ ab_status torch_look(torch_framework *torch, const ab_call *call, PyObject *arra
   if (look_at_elements(torch, wanted, sight) == 0) return AB_OK;
   // Sparse, nested, meta and traced tensors raise here, each with another text: say it in our words.
   const ab_status status = torch_failed(call, "looking at the tensor");
-  if (status == AB_CANCELLED) {
+  if (status == AB_CANCELLED || status == AB_OOM) {
     torch_sight_end(sight);
     return status;
   }
