@@ -79,7 +79,7 @@ static ab_status from_host(const ab_call *call, const DLTensor *tensor, DLDevice
 
 static ab_status is_oom(void *self, const ab_failure *failure) {
   (void)self;
-  PyObject *exception = abpy_failure_exception(failure);
+  PyObject *exception = strcmp(failure->domain, "python") == 0 ? failure->object : NULL;
   return exception != NULL && PyErr_GivenExceptionMatches(exception, PyExc_MemoryError) ? AB_OOM : AB_OK;
 }
 

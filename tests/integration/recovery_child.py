@@ -197,6 +197,44 @@ def conversion_fails() -> list[Any]:
     return ["nothing", False]
 
 
+def slices_under_a_limit(framework: str) -> list[Any]:
+    """A function of stacks for which there is room four slices at a time, not sixteen: halved until it fits."""
+    warm(framework, "numpy")
+    sizes: list[int] = []
+
+    @arraybridge.backend(framework)(output_type="numpy", batch=16, max_retries=1)
+    def work(stack: Any) -> Any:
+        sizes.append(int(stack.shape[0]))
+        room = ones(framework, 40 * MIB * sizes[-1])
+        return stack + float(room[0])
+
+    stack = np.zeros((16, 4, 4), np.float32)
+    work(stack[:1], slice_by_slice=True)
+    sizes.clear()
+    limit_to(300 * MIB)
+    result = work(stack, slice_by_slice=True)
+    return [sizes, bool((result == 1).all())]
+
+
+def slices_too_large() -> list[Any]:
+    """pyclesperanto beyond its largest allocation: halved at once, without a retry, then the error itself."""
+    import pyclesperanto as cle
+
+    warm("numpy")
+    sizes: list[int] = []
+
+    @arraybridge.pyclesperanto(output_type="numpy", batch=8)
+    def work(stack: Any) -> Any:
+        sizes.append(int(stack.shape[0]))
+        if sizes[-1] > 2:
+            cle.create((1 << 20, 1 << 14, 1 << 6), dtype=np.float32)
+        return stack
+
+    stack = np.arange(128, dtype=np.float32).reshape(8, 4, 4)
+    result = work(stack, slice_by_slice=True)
+    return [sizes, bool((result == stack).all())]
+
+
 # ---------------------------------------------------------------- judging
 
 

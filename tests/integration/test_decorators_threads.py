@@ -18,13 +18,23 @@ from frameworks import NAMES, module_of
 SHAPE = (64, 64)
 
 
+POLICIES: list[dict[str, Any]] = [
+    {}, {"dtype_conversion": "uint16"}, {"dtype_conversion": "uint8", "scaling": "clip"},
+    {"dtype_conversion": "native", "host_fallback": True},
+]  # fmt: skip
+
+
 def _functions() -> dict[tuple[str, str], Any]:
     def double(image: Any, other: Any, *, extra: Any = None) -> Any:
         names = {module_of(image), module_of(other), module_of(extra["more"][0])}
         assert len(names) == 1
         return image, [other]
 
-    return {(one, two): decorator(one)(output_type=two)(double) for one in NAMES for two in [*NAMES, "input"]}
+    pairs = [(one, two) for one in NAMES for two in [*NAMES, "input"]]
+    return {
+        (one, two): decorator(one)(output_type=two, **POLICIES[place % len(POLICIES)])(double)
+        for place, (one, two) in enumerate(pairs)
+    }
 
 
 def _resident() -> int:

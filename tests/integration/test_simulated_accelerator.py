@@ -52,6 +52,9 @@ def work(image, other=None):
     calls.append([one.on for one in (image, other) if one is not None])
     return image
 
+def out(image):
+    return arraybridge.convert(work(image), "numpy")  # a tile has two axes: there are no stacks of them
+
 def said(call):
     try:
         return call()
@@ -72,7 +75,9 @@ def run(tmp_path: Path) -> Any:
 
     def in_child(code: str) -> Any:
         code = f"{BEFORE}\n{code}\nprint(json.dumps(result))"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment
+        )
         assert done.returncode == 0, done.stderr[-4000:]
         return json.loads(done.stdout.splitlines()[-1])
 
@@ -101,7 +106,7 @@ function(arraybridge.convert(there, "tiles", gpu_id=0), there)
 decorator(gpu_id=0)(work)(there, arraybridge.convert(there, "tiles"))
 result = calls
 """)
-    assert seen == [[12, 12], [12, 12]]
+    assert seen == [[12, 12], [12, 1]]  # what is at home stays on its device
 
 
 @pytest.mark.parametrize("kind", ["plain", "policy", "coroutine", "generator", "slices"])
@@ -125,7 +130,7 @@ run = {{
     "policy": lambda: function(there, dtype_conversion="native"),
     "coroutine": lambda: asyncio.run(waits(there)),
     "generator": lambda: next(gives(there)),
-    "slices": lambda: decorator(output_type="numpy", gpu_id=0)(work)(there[None], slice_by_slice=True),
+    "slices": lambda: decorator(output_type="numpy", gpu_id=0)(out)(there[None], slice_by_slice=True),
 }}["{kind}"]
 outcome = said(run)
 result = [outcome if isinstance(outcome, list) else "done", tiles.made.count("accelerator"), len(calls)]
@@ -164,7 +169,7 @@ def heavy(image, other):
     calls.append([image.on, other.on])
     if image.on == ACCELERATOR:
         raise MemoryError
-    return image
+    return arraybridge.convert(image, "numpy")
 
 first = said(lambda: heavy(there, there))
 with options(host_fallback=True, max_retries=1):
@@ -189,13 +194,26 @@ result = [said(lambda: heavy(there)), calls]
     assert seen == [["MemoryError", True, 1], [12, 12, 12, 1]]
 
 
-def test_a_backend_that_does_not_start_leaves_the_others_their_place(run: Any) -> None:
-    seen = run("""
-import ctypes, sys
-bad = sys.modules["tiles"]
-rows = {row.backend for row in arraybridge.memory_report()}
-sys.modules["tiles"] = None  # its start() fails from now on: import raises
-again = {row.backend for row in arraybridge.clear_caches()}
-result = [sorted(rows & {"tiles", "numpy"}), "numpy" in again]
-""")
-    assert seen == [["numpy", "tiles"], True]
+@pytest.mark.parametrize("flaw", ["", "start", "probe"])
+def test_a_backend_that_does_not_start_leaves_the_others_their_place(tmp_path: Path, flaw: str) -> None:
+    (tmp_path / "plugins").mkdir()
+    for fake, name in (("fake_python", "strips"), ("fake_accelerator", "tiles")):
+        shutil.copy(BUILD / "fakes" / f"{fake}.so", tmp_path / "plugins" / f"arraybridge_{name}.so")
+        (tmp_path / "plugins" / f"arraybridge_{name}.so").chmod(0o644)
+    (tmp_path / "tiles.py").write_text(TILES)
+    (tmp_path / "strips.py").write_text("class Strip(bytearray):\n    pass\n")
+    code = (
+        "import json, numpy, strips, tiles, arraybridge; report = arraybridge.memory_report(clear=True); "
+        "print(json.dumps(sorted({f'{one.backend} {one.device}' for one in report if one.device})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+             "ARRAYBRIDGE_PLUGIN_PATH": str(tmp_path / "plugins"), "FAKE_FLAW": flaw},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    seen = json.loads(done.stdout)
+    assert [one for one in seen if one.startswith("tiles")] == ["tiles cpu:0", "tiles ext:0"]
+    assert any(one.startswith("numpy") for one in seen)
+    # a plugin without devices() has the host
+    assert [one for one in seen if one.startswith("strips")] == ([] if flaw else ["strips cpu:0"])

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import arraybridge as ab
+import children
 import frameworks  # first: it prepares the OpenCL drivers
 import numpy as np
 import pytest
@@ -517,6 +518,45 @@ def test_the_failed_call_is_over_before_the_next_one_begins() -> None:
 
     ab.process_slices(BASE, work, recovery=Scripted("retry"))
     assert alive == [None, None, None]
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+def test_a_real_limit_halves_what_is_done_at_a_time(framework: str) -> None:
+    with_one_server = children.Children(1)
+    try:
+        sizes, right = with_one_server.run("recovery_child", "slices_under_a_limit", framework, timeout=120).check()
+    finally:
+        with_one_server.close()
+    assert right and sizes == [16, 16, 8, 4, 4, 4, 4]  # one retry, then half of it, and half again
+
+
+def test_what_is_too_large_for_one_allocation_is_halved_at_once() -> None:
+    with_one_server = children.Children(1)
+    try:
+        sizes, right = with_one_server.run("recovery_child", "slices_too_large", timeout=120).check()
+    finally:
+        with_one_server.close()
+    assert right and sizes == [8, 4, 2, 2, 2, 2]
+
+
+def test_the_engine_itself_counts_retries_halvings_and_ends_with_the_error() -> None:
+    from arraybridge.recovery import Recovery
+
+    sizes: list[int] = []
+
+    def work(part: Any) -> Any:
+        sizes.append(len(part))
+        raise MemoryError("full")
+
+    base = np.ones((8, 2, 3))
+    with pytest.raises(MemoryError, match="full") as caught:
+        ab.process_slices(base, work, batch=8, recovery=Recovery(max_retries=1, host_fallback=True))
+    assert sizes == [8, 8, 4, 2, 1, 1]  # a retry, three halvings, the host
+    assert any("at last on the host" in note for note in caught.value.__notes__)
+    sizes.clear()
+    with pytest.raises(MemoryError):
+        ab.process_slices(base, work, recovery=True)
+    assert len(sizes) == 3
 
 
 # ---------------------------------------------------------------- slice_by_slice
