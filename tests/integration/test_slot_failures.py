@@ -1,6 +1,6 @@
 """An exception in the middle of a slot: it comes out, and everything that the slot had is released.
 
-All that a plugin calls of its framework is made visible as a Python function: what a plugin calls is then a frame, and a
+All that a plugin calls of its framework is made visible as a Python function: what it calls is then a frame, and a
 profiler raises where it begins (nothing has been done) and where it ends (all has been done, the result is lost), one
 place after the other. The children are functions of this file, see children.py.
 """
@@ -28,7 +28,6 @@ import arraybridge
 import numpy as np
 import pytest
 from arraybridge import MemoryConversionError, convert
-from arraybridge._library import native
 from children import Children
 from frameworks import MAKE, NAMES, READ, aligned, random_array
 
@@ -36,10 +35,15 @@ REPETITIONS = 2000
 MIB = 1 << 20
 SHAPE = (64, 64)
 OURS = str(Path(arraybridge.__file__).parent)
+CTYPES = str(Path(ctypes.__file__).parent)
 
 
 class Injected(Exception):
     """What a framework's function raises."""
+
+
+class Refused(Exception):
+    """What a slot reports that was called without the core, as MemoryConversionError is with it."""
 
 
 KINDS: list[type[BaseException]] = [Injected, MemoryError, KeyboardInterrupt]
@@ -166,10 +170,15 @@ class Injector:
         above = frame.f_back
         if above is None or frame.f_code.co_filename.startswith(OURS):
             return
-        if above is not self.base and not above.f_code.co_filename.startswith(OURS):
+        by_slot = above.f_code is Slots.call.__code__ and not frame.f_code.co_filename.startswith(CTYPES)
+        if frame.f_code.co_qualname.startswith("sweep_slot."):  # our own
+            return
+        if above is not self.base and not by_slot and not above.f_code.co_filename.startswith(OURS):
             return
         looked = f".{frame.f_locals['name']}" if "base" in frame.f_locals and "name" in frame.f_locals else ""
         if looked == ".__spec__":  # Python's own import drops what this raises
+            return
+        if frame.f_code.co_name == "_handle":  # TensorFlow goes on with the exception pending (2.21)
             return
         self.calls += 1
         if self.calls == self.number and self.error is not None:
@@ -227,7 +236,7 @@ def _one(work: Callable[[], Any], right: Callable[[Any], bool], number: int, kin
         how = "unchanged"
         if kind is not KeyboardInterrupt:
             wrong += " not wrapped"
-    elif isinstance(came_out, MemoryConversionError) and kind is not KeyboardInterrupt:
+    elif isinstance(came_out, (MemoryConversionError, Refused)) and kind is not KeyboardInterrupt:
         cause = came_out.__cause__
         how = "cause" if cause is not None else "words"
         # A framework that was in the middle of something may have wrapped it itself.
@@ -246,7 +255,18 @@ class Malloc(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
     ]
 
 
@@ -302,11 +322,18 @@ def _batch(work: Callable[[], Any], right: Callable[[Any], bool], verdict: Verdi
     return {name: after[name] - before[name] for name in before}
 
 
-def _alive() -> list[Any]:
-    settle()
-    alive = [one() for one in WATCHED]
-    WATCHED.clear()
-    return [one for one in alive if one is not None]
+def and_all_is_gone(case: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Names what lives on when the case has ended, which had the source: a reference too many to any array."""
+
+    @functools.wraps(case)
+    def run(*arguments: Any) -> dict[str, Any]:
+        seen = case(*arguments)
+        settle()
+        alive = [one for one in (reference() for reference in WATCHED) if one is not None]
+        # pyclesperanto's plugin keeps one array of one element for good.
+        return {**seen, "survivors": [type(one).__name__ for one in alive if tuple(one.shape) != (1,)]}
+
+    return run
 
 
 def sweep(work: Callable[[], Any], right: Callable[[Any], bool], source: Any) -> dict[str, Any]:
@@ -316,11 +343,9 @@ def sweep(work: Callable[[], Any], right: Callable[[Any], bool], source: Any) ->
     verdict = Verdict()
     assert right(work()), "it does not work without a fault"
     watching = True
-    assert right(work())
-    lasting = {id(one) for one in _alive()}  # what a plugin keeps for good
+    _watch(source)
     _round(work, right, verdict)
     watching = False
-    survivors = [type(one).__name__ for one in _alive() if id(one) not in lasting and one is not source]
     _round(work, right, verdict)
     a_round = verdict.repetitions // 3 or 1
     verdict.rounds = max(4, REPETITIONS // 3 // a_round + 1)
@@ -333,7 +358,7 @@ def sweep(work: Callable[[], Any], right: Callable[[Any], bool], source: Any) ->
         verdict.grown["resident"] = sum(batch["resident"] for batch in batches)
     kept = sys.getrefcount(source) - references
     return {
-        **vars(verdict), "kept": kept, "survivors": survivors,
+        **vars(verdict), "kept": kept,
         "pending": list(arraybridge.pending()), "again": right(work()),
     }  # fmt: skip
 
@@ -347,6 +372,7 @@ def array_of(framework: str, dtype: str, shape: tuple[int, ...] = SHAPE) -> Any:
     return place if framework == "numpy" else MAKE[framework](place, dtype)
 
 
+@and_all_is_gone
 def sweep_conversion(source: str, target: str, dtype: str, keywords: dict[str, Any]) -> dict[str, Any]:
     keywords = dict(keywords)
     switch, view = keywords.pop("switch", ""), keywords.pop("view", "")
@@ -398,16 +424,15 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
 # ---------------------------------------------------------------- what asks a framework about itself
 
 
+@and_all_is_gone
 def sweep_question(name: str, question: str) -> dict[str, Any]:
-    """devices, memory_info, clear_cache: as the public functions ask."""
+    """The slot `devices`, as the public function asks."""
     array = array_of(name, "float32")
     SHOW[name]()
     convert(array, "numpy")
-    if question == "list_devices":
-        expected = repr(arraybridge.list_devices(name))
-        return sweep(lambda: arraybridge.list_devices(name), lambda found: bool(repr(found)) and bool(expected), array)
-    ask = getattr(arraybridge, question)
-    return sweep(ask, lambda found: len(found) > 0, array)
+    ask = functools.partial(getattr(arraybridge, question), name)
+    # pyclesperanto's answer may be empty: where it has no device, asking for one may raise.
+    return sweep(ask, lambda found: len(found) > 0 or name == "pyclesperanto", array)
 
 
 # ---------------------------------------------------------------- slots that no conversion here uses
@@ -484,34 +509,68 @@ class Call(ctypes.Structure):
     ]  # fmt: skip
 
 
-SLOTS = (
-    "to_dlpack from_dlpack to_host from_host is_oom clear_cache make_stream recognizes describe capabilities retain "
-    "release probe start devices current_stream peek_stream adopt_stream drop_stream enter_stream exit_stream "
-    "import_stream mark_use fence finish device_ops cast empty memory_info"
-).split()
+SLOTS = [
+    "to_dlpack",
+    "from_dlpack",
+    "to_host",
+    "from_host",
+    "is_oom",
+    "clear_cache",
+    "make_stream",
+    "recognizes",
+    "describe",
+    "capabilities",
+    "retain",
+    "release",
+    "probe",
+    "start",
+    "devices",
+    "current_stream",
+    "peek_stream",
+    "adopt_stream",
+    "drop_stream",
+    "enter_stream",
+    "exit_stream",
+    "import_stream",
+    "mark_use",
+    "fence",
+    "finish",
+    "device_ops",
+    "cast",
+    "empty",
+    "memory_info",
+]
 
 SPY = """
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 struct descriptor {
   uint32_t size; uint16_t major, minor; const char *name, *version, *licence; uint32_t runtime, lock; const char *abi;
   uint32_t flags, reserved; int32_t (*create)(const void *, void *, void *);
 };
-const void *offered;
-static int32_t create(const void *services, void *plugin, void *error) { return offered = services, 8; }
-const struct descriptor arraybridge_plugin = {sizeof(struct descriptor), 1, 0, "spy", "1", "MIT", 0, 0, "", 0, 0, create};
+static int32_t create(const void *services, void *plugin, void *error) {
+  char text[32];
+  snprintf(text, sizeof text, "%p", services);
+  setenv("ARRAYBRIDGE_TEST_SERVICES", text, 1);
+  return 8;
+}
+const struct descriptor arraybridge_plugin = {sizeof(struct descriptor), 1, 0, "spy", "1", "MIT", 0, 0, "", 0, 0,
+  create};
 """
 
 
-def services(folder: str) -> int:
-    """What the core offers plugins: a plugin that is nothing else gets it, and keeps it."""
-    library = Path(folder, "arraybridge_spy.so")
-    subprocess.run(["cc", "-shared", "-fPIC", "-xc", "-", "-o", str(library)], input=SPY, text=True, check=True)
-    spy = ctypes.PyDLL(str(library))
-    native.add_folder(folder)
+def build_spy(folder: Path) -> None:
+    """A plugin that is told what the core offers plugins, writes it down, and is no plugin otherwise."""
+    command = ["cc", "-shared", "-fPIC", "-Wl,-z,now", "-xc", "-", "-o", str(folder / "arraybridge_spy.so")]
+    subprocess.run(command, input=SPY, text=True, check=True)
+
+
+def services() -> int:
     arraybridge.backends()
-    offered = ctypes.c_void_p.in_dll(spy, "offered").value
-    assert offered, f"the core did not create the plugin: {arraybridge.load_trace()}"
-    return offered
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_char_p
+    return int(getenv(b"ARRAYBRIDGE_TEST_SERVICES"), 16)
 
 
 class Slots:
@@ -524,7 +583,7 @@ class Slots:
         create = ctypes.PYFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
         made = (ctypes.c_void_p * 3)()
         made[0] = 24
-        assert create(ctypes.c_void_p.from_address(descriptor + 64).value)(offered, ctypes.addressof(made), None) == 0
+        assert create(ctypes.c_void_p.from_address(descriptor + 56).value)(offered, ctypes.addressof(made), None) == 0
         self.self, self.table = made[1], made[2]
 
     def call(self, name: str, *arguments: Any) -> None:
@@ -533,18 +592,17 @@ class Slots:
         assert slot, f"there is no {name}"
         report, error = Report(ctypes.sizeof(Report)), Error(ctypes.sizeof(Error))
         call = Call(ctypes.sizeof(Call), 0, self.self, None, ctypes.pointer(report), ctypes.pointer(error))
-        kinds = [type(one) for one in arguments]
-        function = ctypes.PYFUNCTYPE(ctypes.c_int32, ctypes.POINTER(Call), *kinds)(slot)
+        function = ctypes.PYFUNCTYPE(ctypes.c_int32, ctypes.POINTER(Call), *map(type, arguments))(slot)
         status = function(ctypes.byref(call), *arguments)
         if status == 0:
             return
         if not error.failure.struct_size:
-            raise MemoryConversionError(error.text.decode())
+            raise Refused(error.text.decode())
         cause = ctypes.cast(error.failure.object, ctypes.py_object).value
         ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(error.failure.release)(ctypes.addressof(error.failure))
         if status == 17:
             raise cause
-        raise MemoryConversionError(error.text.decode()) from cause
+        raise Refused(error.text.decode()) from cause
 
 
 def _taken(array: ctypes.c_void_p) -> Any:
@@ -564,10 +622,11 @@ FLOAT32, INT32 = Dtype(2, 32, 1), Dtype(0, 32, 1)
 PLACE = {"pyclesperanto": Device(4, 0)}
 
 
-def sweep_slot(name: str, slot: str, folder: str) -> dict[str, Any]:
+@and_all_is_gone
+def sweep_slot(name: str, slot: str) -> dict[str, Any]:
     array, host = array_of(name, "float32"), array_of("numpy", "float32")
     SHOW[name]()
-    offered = services(folder)
+    offered = services()
     convert(array, "numpy")
     convert(host, name)
     slots = Slots(name, offered)
@@ -576,8 +635,11 @@ def sweep_slot(name: str, slot: str, folder: str) -> dict[str, Any]:
 
     def cast() -> Any:
         made = ctypes.c_void_p()
-        slots.call("cast", ctypes.c_void_p(id(array)), INT32, ctypes.pointer(made))
-        return _taken(made)
+        try:  # an interrupt that came while the slot was leaving comes out behind its success
+            slots.call("cast", ctypes.c_void_p(id(array)), INT32, ctypes.pointer(made))
+        finally:
+            result = _taken(made) if made else None
+        return result
 
     def from_host() -> Any:
         made = ctypes.c_void_p()
@@ -611,10 +673,14 @@ def sweep_slot(name: str, slot: str, folder: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def children() -> Iterator[Children]:
-    started = Children()
-    yield started
-    started.close()
+def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
+    folder = tmp_path_factory.mktemp("spy")
+    build_spy(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARRAYBRIDGE_PLUGIN_PATH", str(folder))
+        started = Children()
+        yield started
+        started.close()
 
 
 def check(seen: dict[str, Any], *places: str) -> None:
@@ -654,7 +720,7 @@ CONVERSIONS: dict[str, tuple[str, str, str, dict[str, Any], list[str]]] = {
     "jax out, no buffer": (
         "jax", "numpy", "bfloat16", {}, ["is_deleted", "dtype", "addressable_data", "buffer_to_dlpack_managed_tensor"],
     ),
-    "jax out, sharded": ("jax", "numpy", "float32", {"view": "sharded"}, ["devices"]),
+    "jax out, sharded": ("jax", "numpy", "float32", {"view": "sharded"}, []),
     "jax in": ("numpy", "jax", "float32", {}, ["dlpack_managed_tensor_to_buffer", "local_devices"]),
     "jax in, copied": ("numpy", "jax", "float32", {"view": "strange"}, ["dlpack_managed_tensor_to_buffer"]),
     "jax in, public": ("numpy", "jax", "float32", JAX_PUBLIC, ["from_dlpack"]),
@@ -689,18 +755,16 @@ DIRECT = {
     ("jax", "cast"): ["astype"],
     ("pyclesperanto", "cast"): ["astype"],
     ("pyclesperanto", "from_host"): ["set", "__dlpack__"],
-    ("pyclesperanto", "to_host"): ["get", "dtype"],
+    ("pyclesperanto", "to_host"): ["get"],
 }
 
 
 @pytest.mark.parametrize(("name", "slot"), DIRECT)
-def test_an_exception_in_a_slot_releases_everything(
-    children: Children, tmp_path: Path, name: str, slot: str
-) -> None:
-    check(children.run(__name__, "sweep_slot", name, slot, str(tmp_path)).check(), *DIRECT[name, slot])
+def test_an_exception_in_a_slot_releases_everything(children: Children, name: str, slot: str) -> None:
+    check(children.run(__name__, "sweep_slot", name, slot).check(), *DIRECT[name, slot])
 
 
-@pytest.mark.parametrize("question", ["list_devices", "memory_report", "clear_caches"])
+@pytest.mark.parametrize("question", ["list_devices"])
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_an_exception_in_a_question_releases_everything(children: Children, name: str, question: str) -> None:
     check(children.run(__name__, "sweep_question", name, question).check())
