@@ -267,6 +267,13 @@ static ab_status settle(ab__conversion *c) {
   return status;
 }
 
+/* What any way does to such an array, so that the plan and the record say the same. */
+static void note_description(ab__conversion *c) {
+  if (c->info.flags & AB_INFO_GRADIENT) c->report |= AB_REPORT_GRADIENT_DETACHED;
+  if (c->info.flags & AB_INFO_CONJUGATED) c->report |= AB_REPORT_CONJ_RESOLVED;
+  if (c->info.flags & AB_INFO_NEGATED) c->report |= AB_REPORT_NEG_RESOLVED;
+}
+
 /* The long way: everything is weighed. */
 static ab_status convert_described(ab__conversion *c, ab_array *result) {
   ab_status status = settle(c);
@@ -278,6 +285,7 @@ static ab_status convert_described(ab__conversion *c, ab_array *result) {
   } else if (status == AB_OK) {
     status = try_ways(c, &object);
     if (status == AB_OK) *result = (ab_array){.backend = c->at.target, .object = object};
+    if (status == AB_OK) note_description(c);
   }
   ab__tensor_delete(c->info.tensor);
   if (c->record != NULL) c->record->flags = c->report;
@@ -326,9 +334,7 @@ static void plan_way(ab__conversion *c, const ab__way *way) {
   const int copies = way->hold != AB__HOLD_SHARE;
   c->report |= copies ? AB_REPORT_COPIED : AB_REPORT_SHARED | ab__conversion_aliasing(c);
   if (casts) c->report |= AB_REPORT_CAST;
-  if (c->info.flags & AB_INFO_GRADIENT) c->report |= AB_REPORT_GRADIENT_DETACHED;
-  if (c->info.flags & AB_INFO_CONJUGATED) c->report |= AB_REPORT_CONJ_RESOLVED;
-  if (c->info.flags & AB_INFO_NEGATED) c->report |= AB_REPORT_NEG_RESOLVED;
+  note_description(c);
 }
 
 static ab_status plan_ways(ab__conversion *c) {

@@ -139,7 +139,7 @@ static ab_status write_array(const ab_call *call, cle_device *device, PyObject *
   ab_status status = done != NULL ? AB_OK : cle_failed(call, "pyclesperanto's Array.set");
   Py_XDECREF(done);
   if (status == AB_OK) status = cle_device_wait(call, device);
-  if (status == AB_CANCELLED) cle_device_wait_on(device);
+  if (status != AB_OK) cle_device_wait_on(device); /* whatever stopped it: the memory is read until the queue is done */
   return status;
 }
 
