@@ -193,8 +193,8 @@ ab_status ab_backend_start(const ab_backend *backend, ab_error *error) {
   return question_end(&asked, backend, ab__backend_start(backend, asked.error));
 }
 
-/* A plugin without devices() has the host, and nothing else. */
-static ab_status visit_devices(const ab_backend *backend, ab_device_visitor visit, void *context, ab_error *error) {
+ab_status ab__backend_visit_devices(const ab_backend *backend, ab_device_visitor visit, void *context,
+                                    ab_error *error) {
   if (backend->vtable->devices != NULL) {
     ab__invocation run;
     ab__invocation_init(&run, backend, 0, NULL, error);
@@ -211,7 +211,7 @@ ab_status ab_backend_devices(const ab_backend *backend, ab_device_visitor visit,
   ab_status status = question_begin(&asked, backend, error);
   if (status != AB_OK) return status;
   status = ab__backend_start(backend, asked.error);
-  if (status == AB_OK) status = visit_devices(backend, visit, context, asked.error);
+  if (status == AB_OK) status = ab__backend_visit_devices(backend, visit, context, asked.error);
   return question_end(&asked, backend, status);
 }
 

@@ -27,6 +27,10 @@ ab_status ab__slot_result(const ab_backend *backend, const char *slot, ab_status
 /// Brings the framework to life once. Needs the lock.
 ab_status ab__backend_start(const ab_backend *backend, ab_error *error);
 
+/// Shows each device of a backend that is started; one without devices() has the host, and nothing else. Needs the
+/// lock.
+ab_status ab__backend_visit_devices(const ab_backend *backend, ab_device_visitor visit, void *context, ab_error *error);
+
 /// What the backend's slot (AB_SLOT_*) takes on `device`, asked once; *ability points to the answer kept, whose
 /// `supported` may be 0. Needs the lock. Returns: AB_OK; what capabilities() failed with.
 ab_status ab__backend_ability(const ab_backend *backend, DLDevice device, uint32_t slot, const ab__ability **ability,

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * The one file that knows the order of things: describe, decide, try one way after the other, record. */
-#include <time.h>
-
 #include "conversion.h"
 #include "dtype.h"
 #include "hint.h"
@@ -401,12 +399,6 @@ static void conversion_init(ab__conversion *c, ab_bridge *bridge, const ab_array
   record->target = c->at.target;
 }
 
-static double now(void) {
-  struct timespec at;
-  clock_gettime(CLOCK_MONOTONIC, &at);
-  return (double)at.tv_sec + 1e-9 * (double)at.tv_nsec;
-}
-
 enum {
   KNOWN_OPTIONS = AB_CONVERT_LOCK_HELD | AB_CONVERT_COPY_IMMUTABLE | AB_CONVERT_COPY_MUTABLE | AB_CONVERT_DEVICE_GIVEN |
                   AB_CONVERT_DEVICE_KIND | AB_CONVERT_ACCELERATOR | AB_CONVERT_COPY_LATE_READS | AB_CONVERT_NAN_GIVEN
@@ -508,13 +500,13 @@ ab_status ab_convert(ab_bridge *bridge, const ab_array *source, const ab_backend
   void *token = NULL;
   status = enter(source->backend, target, options, &token, error);
   if (status != AB_OK) return status;
-  const double start = options->record != NULL ? now() : 0;
+  const double start = options->record != NULL ? ab__record_clock() : 0;
   ab__conversion c;
   conversion_init(&c, bridge, source, target, options, options->record, error);
   c.locked = has_lock(&c);
   status = finish(convert_locked(&c, result), error);
   if (status != AB_OK) status = recover(&c, status, result);
-  if (options->record != NULL) options->record->seconds = now() - start;
+  if (options->record != NULL) options->record->seconds = ab__record_clock() - start;
   if (error == &local) ab_error_clear(&local);
   ab__backend_leave(source->backend, token);
   return status;

@@ -105,10 +105,7 @@ void ab__hint_devices(const ab_backend *backend, ab_error *error) {
   ab_error local; /* a list that cannot be had takes nothing from what is being said */
   ab_error_init(&local);
   device_list list = {.text = ""};
-  ab__invocation run;
-  ab__invocation_init(&run, backend, 0, NULL, &local);
-  const ab_status status = backend->vtable->devices(&run.call, write_device, &list);
-  if (ab__slot_result(backend, "devices", status, &local) == AB_OK && list.used != 0)
+  if (ab__backend_visit_devices(backend, write_device, &list, &local) == AB_OK && list.used != 0)
     ab_error_hint(error, "it has: %s", list.text);
   ab_error_clear(&local);
 }

@@ -67,16 +67,6 @@ static int visit_device(void *context, const ab_device_info *device) {
   return now->stopped || now->status != AB_OK;
 }
 
-/* A plugin without devices() has the host, and nothing else. */
-static ab_status visit_devices(survey *now) {
-  const ab_device_info host = {.struct_size = (uint32_t)sizeof host, .device = {kDLCPU, 0}, .name = "host"};
-  const ab_plugin_vtable *slots = now->backend->vtable;
-  if (slots->devices == NULL) return visit_device(now, &host), AB_OK;
-  ab__invocation run;
-  ab__invocation_init(&run, now->backend, 0, NULL, now->error);
-  return ab__slot_result(now->backend, "devices", slots->devices(&run.call, visit_device, now), now->error);
-}
-
 static void show_idle(survey *now) {
   ab_holding holding = all_unknown(now->backend, (DLDevice){(DLDeviceType)0, 0}, "it has touched no device yet");
   holding.flags = AB_HOLDING_IDLE;
@@ -93,7 +83,7 @@ static ab_status visit_backend(void *context, const ab_backend *backend, int idl
     show_idle(now);
     return AB_OK;
   }
-  const ab_status status = visit_devices(now);
+  const ab_status status = ab__backend_visit_devices(backend, visit_device, now, now->error);
   if (now->status != AB_OK) return now->status;
   if (status == AB_OK || status == AB_CANCELLED || now->seen != 0) return status;
   const char *text = now->error->text[0] != '\0' ? now->error->text : "it does not list its devices";

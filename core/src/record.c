@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "record.h"
 
+#include <time.h>
+
 const char *ab_step_name(ab_step_kind kind) {
   static const char *const names[] = {"same", "exchange", "wrap", "map", "pivot", "to_host", "from_host"};
   return (unsigned)kind < sizeof names / sizeof *names ? names[kind] : "unknown";
@@ -49,4 +51,10 @@ void ab__record_ends(ab_record *record, const ab__situation *at) {
   record->source_dtype = at->info->dtype;
   record->target_dtype = at->dtype;
   record->bytes = at->bytes;
+}
+
+double ab__record_clock(void) {
+  struct timespec at;
+  clock_gettime(CLOCK_MONOTONIC, &at);
+  return (double)at.tv_sec + 1e-9 * (double)at.tv_nsec;
 }

@@ -14,5 +14,7 @@ void ab__record_step(ab_record *record, ab_step_kind kind, uint64_t bytes);
 void ab__record_rewind(ab_record *record, uint32_t mark);
 /// Writes what is known of both ends.
 void ab__record_ends(ab_record *record, const ab__situation *at);
+/// A clock for ab_record.seconds: seconds since some moment, never set back.
+double ab__record_clock(void);
 
 #endif

@@ -2,8 +2,6 @@
  * Stacking: look at every slice, decide the dtype, copy all into one pivot, hand it over. */
 #include "stack.h"
 
-#include <time.h>
-
 #include "dtype.h"
 #include "memory.h"
 #include "record.h"
@@ -160,12 +158,6 @@ static ab_status check_slices(const ab_bridge *bridge, const ab_array *slices, u
   return AB_OK;
 }
 
-static double now(void) {
-  struct timespec at;
-  clock_gettime(CLOCK_MONOTONIC, &at);
-  return (double)at.tv_sec + 1e-9 * (double)at.tv_nsec;
-}
-
 ab_status ab_stack(ab_bridge *bridge, const ab_array *slices, uint64_t count, const ab_backend *target,
                    const ab_stack_options *options, ab_array *result, ab_error *error) {
   ab_error local;
@@ -183,11 +175,11 @@ ab_status ab_stack(ab_bridge *bridge, const ab_array *slices, uint64_t count, co
     ab_error_clear(&local);
     return status;
   }
-  const double start = s.convert->record != NULL ? now() : 0;
+  const double start = s.convert->record != NULL ? ab__record_clock() : 0;
   ab__host_begin(&s.host, bridge);
   status = stack_all(&s, result);
   ab__host_end(&s.host);
-  if (s.convert->record != NULL) s.convert->record->seconds = now() - start;
+  if (s.convert->record != NULL) s.convert->record->seconds = ab__record_clock() - start;
   ab_error_clear(&local);
   return status;
 }

@@ -42,9 +42,7 @@ static int look(void *context, const ab_device_info *info) {
 
 static ab_status find(const ab_backend *backend, search *s, ab_error *error) {
   if (backend->vtable->devices == NULL) return AB_OK;
-  ab__invocation run;
-  ab__invocation_init(&run, backend, 0, NULL, error);
-  const ab_status status = ab__slot_result(backend, "devices", backend->vtable->devices(&run.call, look, s), error);
+  const ab_status status = ab__backend_visit_devices(backend, look, s, error);
   if (status != AB_UNSUPPORTED) return status;
   ab_error_clear(error);
   return AB_OK;

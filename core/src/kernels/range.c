@@ -47,17 +47,6 @@ static void join(ab__range *range, const ab__range *later) {
 
 /* ------------------------------------------------------------------ one chunk */
 
-static double value_at(const job *work, const char *elements, int64_t i) {
-  float narrow;
-  double wide;
-  if (work->dtype == AB__DTYPE_FLOAT64) {
-    memcpy(&wide, elements + i * (int64_t)sizeof wide, sizeof wide);
-    return wide;
-  }
-  memcpy(&narrow, elements + i * (int64_t)sizeof narrow, sizeof narrow);
-  return (double)narrow;
-}
-
 static void note_odd(ab__range *range, double x, int64_t place) {
   if (range->first_odd < 0) range->first_odd = place;
   if (isinf(x)) {
@@ -71,7 +60,7 @@ static void note_odd(ab__range *range, double x, int64_t place) {
 // The few chunks with NaN or infinities, one value after the other.
 static void look_closely(const job *work, ab__range *range, const char *elements, int64_t first, int64_t count) {
   for (int64_t i = 0; i < count; i++) {
-    const double x = value_at(work, elements, i);
+    const double x = ab__walk_real(work->dtype == AB__DTYPE_FLOAT64, elements, i);
     if (!isfinite(x)) {
       note_odd(range, x, first + i);
       continue;

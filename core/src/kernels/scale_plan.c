@@ -4,20 +4,14 @@
 #include <math.h>
 
 #include "dtype.h"
+#include "kernels/walk.h"
 
 enum { WIDEST = 16 };
 
 /* ------------------------------------------------------------------ elements one by one */
 
 static double real_at(const ab__scale_plan *plan, const char *from, int64_t i) {
-  float narrow;
-  double wide;
-  if (plan->working == AB__DTYPE_FLOAT64) {
-    memcpy(&wide, from + i * (int64_t)sizeof wide, sizeof wide);
-    return wide;
-  }
-  memcpy(&narrow, from + i * (int64_t)sizeof narrow, sizeof narrow);
-  return (double)narrow;
+  return ab__walk_real(plan->working == AB__DTYPE_FLOAT64, from, i);
 }
 
 static void put(const ab__scale_plan *plan, char *to, int64_t i, uint64_t bits) {

@@ -6,6 +6,8 @@
 #ifndef AB__WALK_H
 #define AB__WALK_H
 
+#include <string.h>
+
 #include "kernels/copy.h"
 
 /// Sees `count` elements, the first of which is number `first` in C order. Returns 0 to go on; anything else ends this
@@ -19,6 +21,18 @@ typedef struct ab__walk {
   uint32_t threads;  ///< at most so many work on it, the caller included; 0 and 1: the caller alone
   int64_t scratch;   ///< bytes that a block is gathered into; each part has its own
 } ab__walk;
+
+/// Element `i` of a run of doubles (`is_double`) or floats.
+static inline double ab__walk_real(int is_double, const char *elements, int64_t i) {
+  float narrow;
+  double wide;
+  if (is_double) {
+    memcpy(&wide, elements + i * (int64_t)sizeof wide, sizeof wide);
+    return wide;
+  }
+  memcpy(&narrow, elements + i * (int64_t)sizeof narrow, sizeof narrow);
+  return (double)narrow;
+}
 
 /// Number of elements of a strided array.
 int64_t ab__walk_elements(const ab__strided *source);
