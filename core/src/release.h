@@ -5,9 +5,11 @@
 
 #include "bridge.h"
 
+enum { AB__RELEASE_ALIGNMENT = 16 };  ///< as that of every allocation, so that a node may stand in any
+
 /// One thing to be done. Zeroed but for fn, data and bytes; lives until fn runs.
 typedef struct ab__release_node {
-  struct ab__release_node *next;
+  _Alignas(AB__RELEASE_ALIGNMENT) struct ab__release_node *next;
   void (*fn)(void *data);
   void *data;
   uint64_t bytes;
@@ -26,12 +28,9 @@ int ab__release_push(ab__release *queue, void (*fn)(void *data), void *data, con
                      uint64_t bytes);
 /// Runs what waits, oldest first. Needs the runtime's lock. Safe on several threads at once.
 void ab__release_drain(ab__release *queue);
-/// Adds up again what waits. In a forked child the sum may be off by what other threads were pushing or draining; what
-/// they had taken out is leaked there.
-void ab__release_recount(ab__release *queue);
 /// 1 if something waits; costs one load.
 int ab__release_waiting(const ab__release *queue);
-/// How many wait and what they hold back; bytes in steps of 64.
-void ab__release_pending(const ab__release *queue, uint64_t *count, uint64_t *bytes);
+/// How many wait and what they hold back, bytes. What another thread is about to drain is not counted.
+void ab__release_pending(ab__release *queue, uint64_t *count, uint64_t *bytes);
 
 #endif

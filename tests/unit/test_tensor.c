@@ -211,7 +211,7 @@ static ab_bridge *locked_bridge(void) {
   return bridge;
 }
 
-enum { MANY = 64 };
+enum { MANY = AB__RELEASE_ALIGNMENT - 1 };
 
 START_TEST(deleter_without_the_lock_queues_and_allocates_nothing) {
   ab_bridge *bridge = locked_bridge();
@@ -296,6 +296,38 @@ START_TEST(queue_runs_each_release_once_under_contention) {
 }
 END_TEST
 
+START_TEST(queue_counts_what_waits_and_what_it_holds_back) {
+  enum { WAITING = 40 };
+  ab__release *queue = ab__release_new();
+  atomic_store(&ran, 0);
+  for (int index = 0; index < WAITING; index++) ab__release_push(queue, count_run, NULL, NULL, 0, 7);
+  uint64_t count = 0, bytes = 0;
+  for (int twice = 0; twice < 2; twice++) {
+    ab__release_pending(queue, &count, &bytes);
+    ck_assert_uint_eq(count, WAITING);
+    ck_assert_uint_eq(bytes, WAITING * 7);
+  }
+  ab__release_drain(queue);
+  ck_assert_int_eq(atomic_load(&ran), WAITING);
+  ab__release_free(queue);
+}
+END_TEST
+
+START_TEST(queue_asks_for_a_drain_when_much_or_many_wait) {
+  ab__release *queue = ab__release_new();
+  ab__release_node nodes[AB__RELEASE_ALIGNMENT];
+  for (int index = 0; index < AB__RELEASE_ALIGNMENT; index++) {
+    nodes[index] = (ab__release_node){.fn = count_run, .bytes = 64};
+    ck_assert_int_eq(ab__release_push_node(queue, &nodes[index]), index + 1 >= AB__RELEASE_ALIGNMENT - 1);
+  }
+  ab__release_drain(queue);
+  nodes[0] = (ab__release_node){.fn = count_run, .bytes = 1 << 16};
+  ck_assert(ab__release_push_node(queue, &nodes[0]));
+  ab__release_drain(queue);
+  ab__release_free(queue);
+}
+END_TEST
+
 static int order[3], at;
 static void note(void *data) { order[at++] = *(int *)data; }
 
@@ -326,6 +358,8 @@ Suite *unit_suite(void) {
   tcase_add_test(tests, deleter_without_the_lock_queues_and_allocates_nothing);
   tcase_add_test(tests, a_large_release_is_asked_for_at_once);
   tcase_add_test(tests, nothing_is_released_after_the_end);
+  tcase_add_test(tests, queue_counts_what_waits_and_what_it_holds_back);
+  tcase_add_test(tests, queue_asks_for_a_drain_when_much_or_many_wait);
   tcase_add_test(tests, queue_runs_each_release_once_under_contention);
   tcase_add_test(tests, queue_runs_the_oldest_first);
   return suite;
