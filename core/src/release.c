@@ -29,7 +29,8 @@ static uintptr_t put(ab__release *queue, ab__release_node *first, ab__release_no
   do {
     last->next = node_of(top);
     made = counted(first, (top & FULL) + count);
-  } while (!atomic_compare_exchange_weak_explicit(&queue->head, &top, made, memory_order_release, memory_order_relaxed));
+  } while (
+      !atomic_compare_exchange_weak_explicit(&queue->head, &top, made, memory_order_release, memory_order_relaxed));
   return made & FULL;
 }
 
