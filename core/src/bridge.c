@@ -33,7 +33,7 @@ ab_status ab_bridge_new(const ab_bridge_options *options, ab_bridge **bridge, ab
   if (made == NULL) return ab_error_set(error, AB_OOM, "no memory for a bridge");
   take_options(made, options);
   made->detect = ab__detect_new();
-  made->release = ab__release_new();
+  made->release = ab__release_new(made);
   /* The last: what has a registry takes part in forks, and may not change any more. */
   if (made->detect != NULL && made->release != NULL) made->registry = ab__registry_new(made);
   if (made->registry == NULL) {
@@ -56,7 +56,11 @@ void ab_bridge_free(ab_bridge *bridge) {
 }
 
 void ab_bridge_drain(ab_bridge *bridge) {
-  if (!ab__bridge_ending(bridge)) ab__release_drain(bridge->release);
+  if (!ab__bridge_ending(bridge)) ab__release_drain(bridge->release, AB__DRAIN_DUE);
+}
+
+void ab_bridge_settle(ab_bridge *bridge) {
+  if (!ab__bridge_ending(bridge)) ab__release_drain(bridge->release, AB__DRAIN_ALL);
 }
 
 void ab_bridge_pending(const ab_bridge *bridge, uint64_t *count, uint64_t *bytes) {

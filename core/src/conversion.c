@@ -2,7 +2,9 @@
 #include "conversion.h"
 
 #include "device/opencl.h"
+#include "lease.h"
 #include "memory.h"
+#include "order.h"
 #include "pivot.h"
 #include "target.h"
 
@@ -138,8 +140,14 @@ static ab_status fetch_shared(ab__conversion *c, const ab_stream *stream, DLMana
     return AB_OK;
   }
   if (c->at.source->vtable->to_dlpack == NULL || (c->info.flags & AB_INFO_NOT_SHAREABLE)) return AB_UNSUPPORTED;
+  int ordered = 0;
+  if (stream != NULL) {
+    const ab_status before = ab__order_before(c, ab__order_ops(c), stream, &ordered);
+    if (before != AB_OK) return before;
+  }
   ab__invocation run;
-  ab__invocation_init(&run, c->at.source, ab__conversion_call_flags(c), stream, c->error);
+  ab__invocation_init(&run, c->at.source, ab__conversion_call_flags(c) | (ordered ? AB_CALL_ORDERED : 0), stream,
+                      c->error);
   DLManagedTensorVersioned *given = NULL;
   ab_status status = c->at.source->vtable->to_dlpack(&run.call, c->source, &given);
   status = slot_gave(c, "to_dlpack", status, &given);
@@ -405,12 +413,24 @@ static void note_import(ab__conversion *c, const ab__way *way, int fresh, const 
   if (way->deliver == AB__DELIVER_DIRECT) ab__record_step(c->record, mapped ? AB_STEP_MAP : AB_STEP_EXCHANGE, bytes);
 }
 
+/* Device memory goes back to its framework when the work of the one that borrowed it is done. */
+static ab_status lend(ab__conversion *c, const ab_stream *stream, DLManagedTensorVersioned **tensor) {
+  if (ab__is_host((*tensor)->dl_tensor.device)) return AB_OK;
+  const ab__loan loan = {.bridge = c->bridge,
+                         .borrower = c->at.target,
+                         .device = c->at.device,
+                         .ops = ab__order_ops(c),
+                         .stream = stream};
+  if (loan.ops == NULL || ab__lease_new(&loan, tensor) == AB_OK) return AB_OK;
+  return ab_error_set(c->error, AB_OOM, "no memory for the description of a tensor");
+}
+
 static ab_status deliver(ab__conversion *c, const ab__way *way, const ab_stream *stream,
                          DLManagedTensorVersioned **tensor, void **object) {
   if (way->deliver == AB__DELIVER_PUSH) return push(c, stream, *tensor, object);
   const int fresh = is_fresh(way, *tensor);
   mark_read_only(c, fresh, *tensor);
-  ab_status status = way->deliver == AB__DELIVER_WRAP ? wrap(c, tensor) : AB_OK;
+  ab_status status = way->deliver == AB__DELIVER_WRAP ? wrap(c, tensor) : lend(c, stream, tensor);
   ab_report report = {.struct_size = (uint32_t)sizeof report};
   if (status == AB_OK) status = import(c, stream, tensor, &report, object);
   if (status == AB_OK) note_import(c, way, fresh, &report);

@@ -13,8 +13,9 @@
  *   turn.lock        (turn.c)            whose turn it is; a turn of a thread that is gone is free again
  *   table_lock       (opencl_loader.c)
  *   opened_lock      (opencl_vendor.c)
+ *   table_lock       (lease.c)           leases that have not ended
  * The other locks of OpenCL are out of a child's reach: ab__cl_open() refuses once the parent has used OpenCL.
- * What is free of locks is whole at any moment, but for the sum in release.c, which is added up again.
+ * What is free of locks is whole at any moment.
  */
 #ifndef AB__FORK_H
 #define AB__FORK_H
@@ -43,5 +44,6 @@ void ab__turn_fork(ab__fork_step step);
 void ab__opencl_fork(ab__fork_step step);
 void ab__opencl_table_fork(ab__fork_step step);
 void ab__opencl_vendors_fork(ab__fork_step step);
+void ab__lease_fork(ab__fork_step step);
 
 #endif

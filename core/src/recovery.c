@@ -14,7 +14,7 @@ ab_recovery_action ab__recovery_next(const ab_recovery *recovery, ab_status verd
 
 /* ------------------------------------------------------------------ making room */
 
-/* Garbage may owe releases, so they are run before and after. */
+/* Garbage may owe releases, so they are run before and after; what devices still work on is waited for. */
 static ab_status release_and_collect(ab_bridge *bridge, ab_error *error) {
   const ab_runtime *runtime = &bridge->runtime;
   const int takes = runtime->lock_enter != NULL && !ab__bridge_lock_held(bridge);
@@ -22,7 +22,7 @@ static ab_status release_and_collect(ab_bridge *bridge, ab_error *error) {
   if (takes && token == NULL) return ab_error_set(error, AB_ENDING, "%s", ab_status_text(AB_ENDING));
   ab_bridge_drain(bridge);
   if (runtime->collect_garbage != NULL) runtime->collect_garbage(runtime->self);
-  ab_bridge_drain(bridge);
+  ab_bridge_settle(bridge);
   if (takes && runtime->lock_leave != NULL) runtime->lock_leave(runtime->self, token);
   return AB_OK;
 }

@@ -201,9 +201,9 @@ static void *push_and_drain(void *context) {
       own[i].node = (ab__release_node){.fn = pay, .data = &own[i], .bytes = 64};
       (void)ab__release_push_node(queue, &own[i].node);
     }
-    ab__release_drain(queue);
+    ab__release_drain(queue, AB__DRAIN_DUE);
   }
-  ab__release_drain(queue);
+  ab__release_drain(queue, AB__DRAIN_DUE);
   return NULL;
 }
 

@@ -280,12 +280,12 @@ static void *push_many(void *queue) {
 }
 
 START_TEST(queue_runs_each_release_once_under_contention) {
-  ab__release *queue = ab__release_new();
+  ab__release *queue = ab__release_new(NULL);
   pthread_t threads[PUSHERS];
   for (int index = 0; index < PUSHERS; index++) pthread_create(&threads[index], NULL, push_many, queue);
-  while (atomic_load(&ran) < PUSHERS * PUSHES / 2) ab__release_drain(queue);
+  while (atomic_load(&ran) < PUSHERS * PUSHES / 2) ab__release_drain(queue, AB__DRAIN_DUE);
   for (int index = 0; index < PUSHERS; index++) pthread_join(threads[index], NULL);
-  ab__release_drain(queue);
+  ab__release_drain(queue, AB__DRAIN_DUE);
   ck_assert_int_eq(atomic_load(&ran), PUSHERS * PUSHES);
   ck_assert(!ab__release_waiting(queue));
   uint64_t count = 1, bytes = 1;
@@ -298,7 +298,7 @@ END_TEST
 
 START_TEST(queue_counts_what_waits_and_what_it_holds_back) {
   enum { WAITING = 40 };
-  ab__release *queue = ab__release_new();
+  ab__release *queue = ab__release_new(NULL);
   atomic_store(&ran, 0);
   for (int index = 0; index < WAITING; index++) ab__release_push(queue, count_run, NULL, NULL, 0, 7);
   uint64_t count = 0, bytes = 0;
@@ -307,23 +307,23 @@ START_TEST(queue_counts_what_waits_and_what_it_holds_back) {
     ck_assert_uint_eq(count, WAITING);
     ck_assert_uint_eq(bytes, WAITING * 7);
   }
-  ab__release_drain(queue);
+  ab__release_drain(queue, AB__DRAIN_DUE);
   ck_assert_int_eq(atomic_load(&ran), WAITING);
   ab__release_free(queue);
 }
 END_TEST
 
 START_TEST(queue_asks_for_a_drain_when_much_or_many_wait) {
-  ab__release *queue = ab__release_new();
+  ab__release *queue = ab__release_new(NULL);
   ab__release_node nodes[AB__RELEASE_ALIGNMENT];
   for (int index = 0; index < AB__RELEASE_ALIGNMENT; index++) {
     nodes[index] = (ab__release_node){.fn = count_run, .bytes = 64};
     ck_assert_int_eq(ab__release_push_node(queue, &nodes[index]), index + 1 >= AB__RELEASE_ALIGNMENT - 1);
   }
-  ab__release_drain(queue);
+  ab__release_drain(queue, AB__DRAIN_DUE);
   nodes[0] = (ab__release_node){.fn = count_run, .bytes = 1 << 16};
   ck_assert(ab__release_push_node(queue, &nodes[0]));
-  ab__release_drain(queue);
+  ab__release_drain(queue, AB__DRAIN_DUE);
   ab__release_free(queue);
 }
 END_TEST
@@ -332,10 +332,10 @@ static int order[3], at;
 static void note(void *data) { order[at++] = *(int *)data; }
 
 START_TEST(queue_runs_the_oldest_first) {
-  ab__release *queue = ab__release_new();
+  ab__release *queue = ab__release_new(NULL);
   int numbers[] = {1, 2, 3};
   for (int index = 0; index < 3; index++) ab__release_push(queue, note, &numbers[index], NULL, 0, 0);
-  ab__release_drain(queue);
+  ab__release_drain(queue, AB__DRAIN_DUE);
   ck_assert_int_eq(order[0], 1);
   ck_assert_int_eq(order[2], 3);
   ab__release_free(queue);

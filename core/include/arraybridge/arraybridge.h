@@ -147,8 +147,11 @@ AB_API ab_status ab_bridge_backend(const ab_bridge *bridge, const char *name, co
 AB_API uint32_t ab_bridge_backend_count(const ab_bridge *bridge);
 AB_API const ab_backend *ab_bridge_backend_at(const ab_bridge *bridge, uint32_t index);
 
-/// Runs the deferred releases that are due. Needs the runtime's lock.
+/// Runs the deferred releases that are due. Waits for no device. Needs the runtime's lock.
 AB_API void ab_bridge_drain(ab_bridge *bridge);
+/// Waits for the devices that work on memory whose release is deferred, then releases it. Needs the runtime's lock,
+/// and lets go of it while it waits.
+AB_API void ab_bridge_settle(ab_bridge *bridge);
 /// Deferred releases that wait: their number and the bytes they hold back.
 AB_API void ab_bridge_pending(const ab_bridge *bridge, uint64_t *count, uint64_t *bytes);
 /// Marks the end of the language runtime: from now on nothing is released through it.
@@ -221,8 +224,9 @@ enum {
       1u << 4,  ///< with DEVICE_GIVEN: `device.device_id` is not given; the target's default of that kind
   AB_CONVERT_ACCELERATOR = 1u << 5,  ///< `accelerator` is given: the older `gpu_id`
   AB_CONVERT_NAN_GIVEN = 1u << 6,    ///< `nan` is given
-  /// Copy an array that can be written where the target may read it after the call has returned, so that whoever
-  /// writes to it next changes nothing. (A hand-over otherwise, told as AB_REPORT_ALIASES_MUTABLE.)
+  /// Copy an array that can be written where the target may read it after the call has returned, or makes arrays that
+  /// are immutable by convention, so that whoever writes to it next changes nothing. (A hand-over otherwise, told as
+  /// AB_REPORT_ALIASES_MUTABLE.)
   AB_CONVERT_COPY_LATE_READS = 1u << 7,
   AB_CONVERT_NO_RECOVERY = 1u << 16  ///< out-of-memory is reported at once: the caller has a recovery of its own
 };
