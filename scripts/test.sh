@@ -6,8 +6,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/bootstrap.sh"
 MODE=${1:-full}
 
 install_packages "${PACKAGES_BUILD[@]}" "${PACKAGES_OPENCL[@]}" "${PACKAGES_CHECKS[@]}"
-make_venv "$ROOT/scripts/requirements.txt"
-
 RESULTS=$ROOT/build/results
 rm -rf "$RESULTS" && mkdir -p "$RESULTS"
 
@@ -21,6 +19,13 @@ check() {
   [ "$status" = passed ] || sed 's/^/    /' "$RESULTS/$name.log"
 }
 
+# How many processes of pytest: one for each core, as far as there are 3 GB for each, which imports all frameworks.
+workers() {
+  local memory
+  memory=$(awk '$1 == "MemAvailable:" {print int($2 / 3000000)}' /proc/meminfo)
+  printf '%s\n' "$(nproc)" "${memory:-2}" 4 | sort -n | head -n 1 | sed 's/^0$/1/'
+}
+
 # unit_tests PRESET: the C suite; each Check test is counted.
 unit_tests() {
   local preset=$1
@@ -32,12 +37,31 @@ unit_tests() {
   cp "$ROOT/build/$preset"/tap/*.tap "$RESULTS/tap-$preset/" 2>/dev/null || true
 }
 
-build release
-unit_tests release
+# frameworks NAME MARKS [pytest's options]: the tests with these marks. A run that did not come to its end has failed.
+frameworks() {
+  local name=$1 marks=$2 status
+  shift 2
+  [ "$MODE" = full ] || marks="$marks and not slow"
+  "$PYTHON" -m pytest -q -p no:cacheprovider --tb=short -rs --durations=5 -m "$marks" "$@" \
+    --junitxml="$RESULTS/pytest-$name.xml" "$ROOT/tests/integration" >"$RESULTS/pytest-$name.log" 2>&1 && status=0 || status=$?
+  tail -n 60 "$RESULTS/pytest-$name.log"
+  [ "$status" -le 1 ] || printf 'failed\tpytest-%s: ended with %s\n' "$name" "$status" >>"$RESULTS/checks.tsv"
+}
+
+# The C code under sanitizers needs dlpack.h only: it is built and tested while the frameworks are being installed.
+make_venv "$ROOT/scripts/requirements-sanitizers.txt"
+make_venv "$ROOT/scripts/requirements.txt" >"$RESULTS/pip.log" 2>&1 &
+INSTALLING=$!
+trap 'kill $(jobs -p) 2>/dev/null' EXIT # if what follows fails
 if [ "$MODE" = full ]; then
   build asan-ubsan
   unit_tests asan-ubsan
 fi
+wait "$INSTALLING" || { cat "$RESULTS/pip.log"; exit 1; }
+cat "$RESULTS/pip.log"
+
+build release
+unit_tests release
 
 say "the code itself"
 check headers-compile-alone "$ROOT/scripts/check-headers.sh"
@@ -49,9 +73,8 @@ check mypy bash -c "cd '$ROOT/python' && '$VENV/bin/mypy' --strict arraybridge"
 
 say "the real frameworks"
 export ARRAYBRIDGE_BUILD_DIR=$ROOT/build/release PYTHONPATH=$ROOT/python
-PYTEST=("$PYTHON" -m pytest -q -p no:cacheprovider --tb=short -rs)
-[ "$MODE" = full ] || PYTEST+=(-m "not slow")
-"${PYTEST[@]}" --junitxml="$RESULTS/pytest.xml" "$ROOT/tests/integration" | tee "$RESULTS/pytest.log" | tail -n 60 || true
+frameworks together "not alone" -n "$(workers)"
+frameworks alone "alone"
 unset ARRAYBRIDGE_BUILD_DIR PYTHONPATH
 
 if [ "$MODE" = full ]; then
@@ -62,12 +85,13 @@ if [ "$MODE" = full ]; then
     cat "$RESULTS/benchmark-$benchmark.log"
   done
 
-  say "fuzzing for 20 seconds"
-  check fuzz "$ROOT/scripts/fuzz.sh" 20
-
-  say "installed into an empty environment, and used from outside"
-  check install-wheel "$ROOT/tests/install/wheel.sh"
+  say "fuzzing for 20 seconds; installed, and used from outside; installed into an empty environment"
+  check fuzz "$ROOT/scripts/fuzz.sh" 20 >"$RESULTS/fuzz.txt" & # on one core
+  FUZZING=$!
   check install-outside-consumer "$ROOT/tests/install/consumer.sh"
+  wait "$FUZZING"
+  cat "$RESULTS/fuzz.txt"
+  check install-wheel "$ROOT/tests/install/wheel.sh" # times an import: alone
 fi
 [ -n "$(command -v nvidia-smi)" ] || printf 'skipped\ttests/gpu\tno NVIDIA GPU on this machine\n' >>"$RESULTS/checks.tsv"
 

@@ -4,6 +4,7 @@
 #include "device/opencl.h"
 #include "lease.h"
 #include "memory.h"
+#include "mutant.h"
 #include "order.h"
 #include "pivot.h"
 #include "target.h"
@@ -420,7 +421,8 @@ static ab_status lend(ab__conversion *c, const ab_stream *stream, DLManagedTenso
                          .borrower = c->at.target,
                          .device = c->at.device,
                          .ops = ab__order_ops(c),
-                         .stream = stream};
+                         .stream = ab__mutated(EVENT_ON_PRODUCER) ? NULL : stream,
+                         .whole_context = (c->options->flags & AB_CONVERT_RELEASE_CONTEXT) != 0};
   if (loan.ops == NULL || ab__lease_new(&loan, tensor) == AB_OK) return AB_OK;
   return ab_error_set(c->error, AB_OOM, "no memory for the description of a tensor");
 }

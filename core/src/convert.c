@@ -401,7 +401,8 @@ static void conversion_init(ab__conversion *c, ab_bridge *bridge, const ab_array
 
 enum {
   KNOWN_OPTIONS = AB_CONVERT_LOCK_HELD | AB_CONVERT_COPY_IMMUTABLE | AB_CONVERT_COPY_MUTABLE | AB_CONVERT_DEVICE_GIVEN |
-                  AB_CONVERT_DEVICE_KIND | AB_CONVERT_ACCELERATOR | AB_CONVERT_COPY_LATE_READS | AB_CONVERT_NAN_GIVEN
+                  AB_CONVERT_DEVICE_KIND | AB_CONVERT_ACCELERATOR | AB_CONVERT_COPY_LATE_READS | AB_CONVERT_NAN_GIVEN |
+                  AB_CONVERT_RELEASE_CONTEXT
 };
 
 static ab_status check_arguments(const ab_bridge *bridge, const ab_array *source, const ab_backend *target,

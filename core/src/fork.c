@@ -6,7 +6,9 @@ static void take_step(ab__fork_step step) {
   ab__plugin_file_fork(step);
   ab__turn_fork(step);
   ab__opencl_fork(step);
+  ab__cuda_fork(step);
   ab__lease_fork(step);
+  ab__stream_pool_fork(step);
 }
 
 static void before(void) { take_step(AB__FORK_BEFORE); }

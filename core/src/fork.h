@@ -13,8 +13,11 @@
  *   turn.lock        (turn.c)            whose turn it is; a turn of a thread that is gone is free again
  *   table_lock       (opencl_loader.c)
  *   opened_lock      (opencl_vendor.c)
+ *   driver_lock      (cuda_driver.c)
  *   table_lock       (lease.c)           leases that have not ended
- * The other locks of OpenCL are out of a child's reach: ab__cl_open() refuses once the parent has used OpenCL.
+ *   pool_lock        (stream_pool.c)     which streams of ours are leased
+ * The other locks of OpenCL and CUDA are out of a child's reach: ab__cl_open() and ab__cu_open() refuse once the parent
+ * has used them.
  * What is free of locks is whole at any moment.
  */
 #ifndef AB__FORK_H
@@ -44,6 +47,8 @@ void ab__turn_fork(ab__fork_step step);
 void ab__opencl_fork(ab__fork_step step);
 void ab__opencl_table_fork(ab__fork_step step);
 void ab__opencl_vendors_fork(ab__fork_step step);
+void ab__cuda_fork(ab__fork_step step);
 void ab__lease_fork(ab__fork_step step);
+void ab__stream_pool_fork(ab__fork_step step);
 
 #endif

@@ -68,6 +68,7 @@ static int visit_device(void *context, const ab_device_info *device) {
 }
 
 static void show_idle(survey *now) {
+  if ((int)now->device.device_type != 0) return; /* it holds nothing there, and nobody knows whether it could */
   ab_holding holding = all_unknown(now->backend, (DLDevice){(DLDeviceType)0, 0}, "it has touched no device yet");
   holding.flags = AB_HOLDING_IDLE;
   holding.in_use = holding.cached = 0;

@@ -4,7 +4,9 @@
 #include "backend.h"
 #include "fork.h"
 #include "memory.h"
+#include "mutant.h"
 #include "release.h"
+#include "stream_pool.h"
 #include "tensor.h"
 
 typedef struct declared {
@@ -25,6 +27,8 @@ typedef struct lease {
   declared *declared;            /* changed under the table's lock */
   uintptr_t begin;
   uint64_t bytes;
+  uint64_t since; /* when it began, as far as streams of ours are concerned */
+  ab__wait *leased; /* streams of ours that have been leased since */
 } lease;
 
 /* All leases whose memory has not gone back. */
@@ -56,6 +60,7 @@ static void give_back(void *data) {
     next = at->next;
     ab__deallocate(at);
   }
+  ab__deallocate(self->leased);
   ab__deallocate(self);
   ab__tensor_delete(inner);
 }
@@ -63,6 +68,7 @@ static void give_back(void *data) {
 /* Work that the borrower orders by itself (JAX) is on no stream that we know: its own fence makes ours wait for it. */
 static void fence(lease *self) {
   const ab_backend *borrower = self->borrower;
+  if (ab__mutated(NO_FENCE)) return;
   if (!(borrower->descriptor->flags & AB_PLUGIN_RELEASES_BEFORE_DONE) || borrower->vtable->finish == NULL) return;
   ab_error error;
   ab_error_init(&error);
@@ -81,12 +87,36 @@ static void fence(lease *self) {
   ab_error_clear(&error);
 }
 
+static void add_context(lease *self) {
+  const ab_stream all = {
+      .struct_size = (uint32_t)sizeof all, .kind = AB_STREAM_UNKNOWN, .device = self->inner->dl_tensor.device};
+  ab__wait_init(&self->of_context, self->ops, &all);
+  ab__release_add_wait(&self->node, &self->of_context);
+}
+
+/* Decorated functions may have worked on the memory on any stream that we have leased meanwhile. */
+static void add_leased(lease *self) {
+  ab_stream streams[AB__POOL_STREAMS];
+  const uint32_t count = ab__pool_leased_since(self->inner->dl_tensor.device, self->since, streams);
+  if (count == 0 || ab__mutated(NO_WAIT_FOR_LEASED)) return;
+  self->leased = ab__allocate_zeroed(count * sizeof *self->leased);
+  if (self->leased == NULL) {
+    if (self->of_context.ops == NULL) add_context(self);
+    return;
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    ab__wait_init(&self->leased[i], self->ops, &streams[i]);
+    ab__release_add_wait(&self->node, &self->leased[i]);
+  }
+}
+
 /* With the lock, before the events are recorded. From here on nobody can declare a stream any more. */
 static void before(ab__release_node *node) {
   lease *self = node->data;
   fence(self);
   strike_out(self);
   for (declared *at = self->declared; at != NULL; at = at->next) ab__release_add_wait(node, &at->wait);
+  add_leased(self);
 }
 
 /* Any thread, perhaps inside a driver's callback: nothing but a look at the thread's own stream, and a push. */
@@ -101,6 +131,8 @@ static void lease_delete(DLManagedTensorVersioned *tensor) {
     ab__wait_init(&self->at_drop, self->ops, &now);
     ab__release_add_wait(&self->node, &self->at_drop);
   }
+  if (ab__mutated(CALL_IN_CALLBACK)) ab__release_record(&self->node);
+  if (ab__mutated(FREED_AT_RETURN)) return;
   if (ab__release_push_node(bridge->release, &self->node)) ab__bridge_request_drain(bridge);
 }
 
@@ -125,11 +157,7 @@ static void add_streams(lease *self, const ab__loan *loan) {
     ab__wait_init(&self->at_conversion, loan->ops, loan->stream);
     ab__release_add_wait(&self->node, &self->at_conversion);
   }
-  if (!loan->whole_context) return;
-  const ab_stream all = {
-      .struct_size = (uint32_t)sizeof all, .kind = AB_STREAM_UNKNOWN, .device = self->inner->dl_tensor.device};
-  ab__wait_init(&self->of_context, loan->ops, &all);
-  ab__release_add_wait(&self->node, &self->of_context);
+  if (loan->whole_context) add_context(self);
 }
 
 ab_status ab__lease_new(const ab__loan *loan, DLManagedTensorVersioned **tensor) {
@@ -143,10 +171,13 @@ ab_status ab__lease_new(const ab__loan *loan, DLManagedTensorVersioned **tensor)
   self->borrower = loan->borrower;
   self->device = loan->device;
   self->ops = loan->ops;
+  self->since = ab__pool_now();
   note_range(self);
   self->node = (ab__release_node){.fn = give_back, .data = self, .bytes = self->bytes, .before = before};
   add_streams(self, loan);
   enlist(self);
+  if (ab__mutated(EVENT_AT_EXPORT)) ab__release_record(&self->node);
+  if (ab__mutated(FREED_AT_RETURN)) (void)ab__release_push_node(self->bridge->release, &self->node);
   *tensor = &self->tensor;
   return AB_OK;
 }

@@ -31,7 +31,8 @@ static ab_status judge_by_number(const ab_failure *failure) {
   return AB_OK;
 }
 
-/* A failure with an object is read under the lock that guards it. */
+/* A failure with an object is read under the lock that guards it. AB_CANCELLED: the slot was asked to stop; nobody else
+ * is asked then. The wish itself comes out through the release of the failure that carries it. */
 static ab_status ask(const ab_backend *backend, const ab_failure *failure) {
   if (backend->vtable->is_oom == NULL) return AB_OK;
   void *token = NULL;
@@ -42,7 +43,7 @@ static ab_status ask(const ab_backend *backend, const ab_failure *failure) {
   if (failure->object != NULL) verdict = ab__slot_result(backend, "is_oom", verdict, &said);
   ab_error_clear(&said);
   ab__backend_leave(backend, token);
-  return is_verdict(verdict) ? verdict : AB_OK;
+  return is_verdict(verdict) || verdict == AB_CANCELLED ? verdict : AB_OK;
 }
 
 ab_status ab_failure_judge(const ab_bridge *bridge, const ab_failure *failure) {
@@ -52,7 +53,7 @@ ab_status ab_failure_judge(const ab_bridge *bridge, const ab_failure *failure) {
   const uint32_t count = ab_bridge_backend_count(bridge);
   for (uint32_t index = 0; verdict == AB_OK && index < count; index++)
     verdict = ask(ab_bridge_backend_at(bridge, index), failure);
-  return verdict;
+  return is_verdict(verdict) ? verdict : AB_OK;
 }
 
 ab_status ab__oom_judge(const ab_bridge *bridge, ab_status status, const ab_error *error) {

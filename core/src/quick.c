@@ -53,7 +53,7 @@ int ab__quick_exchange(ab__conversion *c, ab_status *status, void **object) {
   const ab__ability *ability = host_ability(c->at.target);
   if (ability == NULL || tensor->version.major != DLPACK_MAJOR_VERSION || !fits(&tensor->dl_tensor, ability)) return 0;
   const int copies = (c->options->flags & AB_CONVERT_COPY_LATE_READS) && c->info.mutability == AB_MUTABLE;
-  if (copies && (ability->stated.flags & AB_READS_HOST_LATER)) return 0;
+  if (copies && (ability->stated.flags & (AB_READS_HOST_LATER | AB_MAKES_IMMUTABLE))) return 0;
   const int carries = (ability->stated.flags & AB_CARRIES_READ_ONLY) != 0;
   if (c->info.mutability > AB_IMMUTABLE && !carries) return 0;
 

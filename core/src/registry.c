@@ -436,6 +436,7 @@ static void fork_one(ab__registry *registry, ab__fork_step step) {
   for (uint32_t i = 0; list != NULL && i < list->count; i++)
     ab__fork_lock(&((ab_backend *)list->at[i])->ability_lock, step);
   ab__detect_fork(registry->bridge->detect, step);
+  if (step == AB__FORK_IN_CHILD) ab__release_fork(registry->bridge->release);
   if (step != AB__FORK_BEFORE) pthread_mutex_unlock(&registry->lock);
 }
 

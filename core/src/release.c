@@ -3,6 +3,12 @@
 
 #include "device/device.h"
 #include "memory.h"
+#include "mutant.h"
+#include "reaper.h"
+
+#ifdef AB__WATCH_ALLOCATIONS
+ab__mutant ab__mutated_by;
+#endif
 
 /* A stack that many threads push on and a drainer takes whole: no node is ever popped singly, so there is no ABA. The
  * low bits of the head count what waits, up to FULL: a counter of its own would cost two more locked instructions, each
@@ -11,8 +17,9 @@ typedef atomic_uintptr_t stack;
 
 struct ab__release {
   const ab_bridge *bridge;
-  stack fresh;   /* pushed, not looked at yet */
-  stack pending; /* waits for events */
+  stack fresh;       /* pushed, not looked at yet */
+  stack pending;     /* waits for events */
+  atomic_int reaped; /* a thread looks after `pending` */
 };
 
 enum { FULL = AB__RELEASE_ALIGNMENT - 1 };
@@ -98,7 +105,7 @@ static void forget_stream(ab__wait *wait) {
 
 void ab__release_add_wait(ab__release_node *node, ab__wait *wait) {
   for (const ab__wait *other = node->waits; other != NULL; other = other->next) {
-    if (!ab__stream_same(&other->stream, &wait->stream)) continue;
+    if (!ab__stream_same(&other->stream, &wait->stream) && !ab__mutated(EVENT_OF_ONE_CONSUMER)) continue;
     forget_stream(wait);
     return;
   }
@@ -178,6 +185,11 @@ static void look_after(const ab__release *queue, ab__wait *wait, ab__drain how) 
   if (status != AB_OK || done) wait_end(wait); /* a device that fails works on nothing any more */
 }
 
+void ab__release_record(ab__release_node *node) {
+  for (ab__wait *wait = node->waits; wait != NULL; wait = wait->next)
+    if (!wait->done) (void)recorded(wait);
+}
+
 /* 1 if nothing keeps the node back any more. All of its streams are recorded before the first is waited for. */
 static int is_due(const ab__release *queue, ab__release_node *node, ab__drain how) {
   if (node->before != NULL) {
@@ -185,8 +197,8 @@ static int is_due(const ab__release *queue, ab__release_node *node, ab__drain ho
     node->before = NULL;
     before(node);
   }
-  for (ab__wait *wait = node->waits; wait != NULL; wait = wait->next)
-    if (!wait->done) (void)recorded(wait);
+  if (ab__mutated(NO_WAIT_ON_RELEASE)) return 1;
+  ab__release_record(node);
   int due = 1;
   for (ab__wait *wait = node->waits; wait != NULL; wait = wait->next) {
     look_after(queue, wait, how);
@@ -199,7 +211,9 @@ static void run(ab__release_node *node) {
   void (*fn)(void *) = node->fn;
   void *data = node->data;
   if (node->owned) ab__deallocate(node);
+  if (ab__mutated(DELETER_NEVER)) return;
   fn(data);
+  if (ab__mutated(DELETER_TWICE)) fn(data);
 }
 
 static void drain_list(ab__release *queue, ab__release_node *list, ab__drain how) {
@@ -214,7 +228,11 @@ static void drain_list(ab__release *queue, ab__release_node *list, ab__drain how
 void ab__release_drain(ab__release *queue, ab__drain how) {
   drain_list(queue, reversed(take(&queue->pending)), how);
   drain_list(queue, reversed(take(&queue->fresh)), how);
+  if (atomic_load_explicit(&queue->pending, memory_order_relaxed) != 0)
+    ab__reaper_watch(queue->bridge, queue, &queue->reaped);
 }
+
+void ab__release_fork(ab__release *queue) { atomic_store(&queue->reaped, 0); }
 
 /* ------------------------------------------------------------------ what waits */
 

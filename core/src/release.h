@@ -46,6 +46,9 @@ void ab__release_add_wait(ab__release_node *node, ab__wait *wait);
 /// 1 if both name the same stream of the same device.
 int ab__stream_same(const ab_stream *a, const ab_stream *b);
 
+/// Records the events that `node` waits for, where that has not been done. Calls the driver: not for deleters.
+void ab__release_record(ab__release_node *node);
+
 /// Pushes a node of the caller's. Lock-free, any-thread, allocates nothing, calls no driver. Returns 1 if someone
 /// should be asked to drain now; else the next conversion does.
 int ab__release_push_node(ab__release *queue, ab__release_node *node);
@@ -55,6 +58,8 @@ int ab__release_push(ab__release *queue, void (*fn)(void *data), void *data, con
 /// Runs what is due, oldest first; with AB__DRAIN_ALL waits for the devices until everything is. Needs the runtime's
 /// lock. Safe on several threads at once.
 void ab__release_drain(ab__release *queue, ab__drain how);
+/// In a forked child: the threads that looked after the queue are gone.
+void ab__release_fork(ab__release *queue);
 /// 1 if something waits; costs two loads.
 int ab__release_waiting(const ab__release *queue);
 /// How many wait and what they hold back, bytes. What another thread is about to drain is not counted.

@@ -88,9 +88,12 @@ static int rule_refused(const ab__situation *at, ab_step *why) {
     return refuse(why, "immutable=\"copy\" asks for a copy of %s arrays that cannot be written", source_name(at));
   if (mutability == AB_MUTABLE && (at->flags & AB_CONVERT_COPY_MUTABLE))
     return refuse(why, "mutable=\"copy\" asks for a copy of arrays that can be written");
-  if (mutability == AB_MUTABLE && (at->flags & AB_CONVERT_COPY_LATE_READS) &&
-      (at->take->stated.flags & AB_READS_HOST_LATER))
+  const uint32_t late = mutability == AB_MUTABLE && (at->flags & AB_CONVERT_COPY_LATE_READS)
+                            ? at->take->stated.flags & (AB_READS_HOST_LATER | AB_MAKES_IMMUTABLE)
+                            : 0;
+  if (late & AB_READS_HOST_LATER)
     return refuse(why, "%s may read the memory after the call, when it may have been written", target_name(at));
+  if (late) return refuse(why, "arrays of %s do not change, and this memory may be written", target_name(at));
   if (mutability >= AB_READ_ONLY && !(at->take->stated.flags & AB_CARRIES_READ_ONLY))
     return refuse(why, "the memory is read-only, and %s cannot keep it from being written", target_name(at));
   return 0;

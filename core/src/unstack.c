@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Unstacking: bring the whole to the host once, hand each part of it over. */
 #include "dtype.h"
+#include "memory.h"
 #include "stack.h"
 
 typedef struct unstacking {
@@ -15,13 +16,29 @@ typedef struct unstacking {
   ab_record *record;          /* sums up; NULL: nobody listens */
 } unstacking;
 
+/* Arrays without elements may have any extents beside the zero. Returns 0 on overflow. */
+static int count_slices(const int64_t *shape, int32_t leading, uint64_t *count) {
+  uint64_t product = 1;
+  int fits = 1;
+  for (int32_t axis = 0; axis < leading; axis++) {
+    if (shape[axis] == 0) {
+      *count = 0;
+      return 1;
+    }
+    fits = fits && ab__multiply_size(product, (uint64_t)shape[axis], &product);
+  }
+  *count = product;
+  return fits;
+}
+
 static ab_status check_shape(const ab_stack_options *options, int32_t leading, const ab__described *source,
                              uint64_t count, ab_error *error) {
   const int32_t ndim = source->info.ndim;
   if (leading > ndim || ((options->flags & AB_STACK_NDIM_GIVEN) && ndim - leading != options->slice_ndim))
     return ab_error_set(error, AB_INVALID_ARGUMENT, "an array of %d axes has no slices of that kind", (int)ndim);
-  uint64_t product = 1;
-  for (int32_t axis = 0; axis < leading; axis++) product *= (uint64_t)source->shape[axis];
+  uint64_t product = 0;
+  if (!count_slices(source->shape, leading, &product))
+    return ab_error_set(error, AB_INVALID_ARGUMENT, "the array has more slices than can be counted");
   if (product == count) return AB_OK;
   return ab_error_set(error, AB_INVALID_ARGUMENT, "the array has %llu slices, there is room for %llu",
                       (unsigned long long)product, (unsigned long long)count);
@@ -98,7 +115,9 @@ static ab_status unstack_described(unstacking *u, const ab_array *source, const 
   u->options = options_of_slices(u, source, described->info.device);
   /* "Read-only" is all that a tensor can say of immutable memory; what may be done with that differs. */
   if (u->whole->mutability != AB_MUTABLE) u->whole->mutability = described->info.mutability;
-  if (u->whole->view.ndim != described->info.ndim)
+  const DLTensor *view = &u->whole->view;
+  const size_t shape_bytes = (size_t)described->info.ndim * sizeof described->shape[0];
+  if (view->ndim != described->info.ndim || memcmp(view->shape, described->shape, shape_bytes) != 0)
     status = ab_error_set(u->error, AB_INVALID_TENSOR, "the array has changed while it was being looked at");
   if (status == AB_OK) status = hand_over_all(u, slices, count);
   ab__host_array_release(u->whole);

@@ -28,20 +28,21 @@ static int allocator_has_no_pool(void) {
   return allocator != NULL && strcmp(allocator, "platform") == 0;
 }
 
-/// 1 if the process has no device of JAX's but CPUs, whose memory is given back at once as well.
+/// 1 if the process has no device of JAX's but CPUs, whose memory is given back at once as well. -1 with the exception
+/// pending.
 static int only_host(void) {
   PyObject *platform = jax_call_method(jax_get()->module, "default_backend");
-  const int host =
-      platform != NULL && PyUnicode_Check(platform) && PyUnicode_CompareWithASCIIString(platform, "cpu") == 0;
-  abpy_clear();
-  Py_XDECREF(platform);
+  if (platform == NULL) return -1;
+  const int host = PyUnicode_Check(platform) && PyUnicode_CompareWithASCIIString(platform, "cpu") == 0;
+  Py_DECREF(platform);
   return host;
 }
 
 ab_status jax_clear_cache(const ab_call *call, DLDevice device, uint32_t flags, uint64_t *to_driver,
                           uint64_t *to_pool) {
   (void)flags; /* jax.clear_caches() frees no memory of arrays and makes everything compile again */
-  const int host = device.device_type == kDLCPU || ((int)device.device_type == 0 && only_host());
+  const int host = (int)device.device_type == 0 ? only_host() : device.device_type == kDLCPU;
+  if (host < 0) return jax_error(call, AB_FRAMEWORK, "jax.default_backend()");
   if (!host && !allocator_has_no_pool()) {
     ab_fail(call, AB_UNSUPPORTED, "JAX's allocator keeps what is freed until the process ends");
     ab_error_hint(call->error, "set XLA_PYTHON_CLIENT_ALLOCATOR=platform before JAX is imported");
@@ -66,9 +67,9 @@ ab_status jax_memory_info(const ab_call *call, DLDevice device, ab_memory_info *
   if (found == NULL) return call->error->status;
   PyObject *stats = jax_call_method(found, "memory_stats");
   Py_DECREF(found);
-  abpy_clear();
-  if (stats == NULL || !PyDict_Check(stats)) {
-    Py_XDECREF(stats);
+  if (stats == NULL) return abpy_error(call, AB_UNSUPPORTED, "JAX keeps no figures of this device's memory");
+  if (!PyDict_Check(stats)) {
+    Py_DECREF(stats);
     return ab_fail(call, AB_UNSUPPORTED, "JAX keeps no figures of this device's memory");
   }
   ab_memory_info known = {.struct_size = (uint32_t)sizeof known, .in_use = figure(stats, "bytes_in_use")};

@@ -26,14 +26,13 @@ static int read_extent(PyObject *shape, Py_ssize_t axis, int64_t *extent) {
   return *extent >= 0;
 }
 
-/// Returns 0 if there is no shape, or none we could carry.
+/// Returns 0 if there is none we could carry, or with an exception pending.
 static int read_shape(PyObject *array, ab_array_info *info) {
-  PyObject *shape = abpy_attribute(array, "shape");
+  PyObject *shape = PyObject_GetAttrString(array, "shape");
   const Py_ssize_t ndim = shape != NULL && PyTuple_Check(shape) ? PyTuple_Size(shape) : -1;
   int good = ndim >= 0 && ndim <= AB_MAX_NDIM;
   for (Py_ssize_t axis = 0; good && axis < ndim; axis++) good = read_extent(shape, axis, &info->shape[axis]);
   if (good) info->ndim = (int32_t)ndim;
-  abpy_clear();
   Py_XDECREF(shape);
   return good;
 }
@@ -50,7 +49,7 @@ static void default_strides(ab_array_info *info) {
 
 /// Names the dtype that DLPack, or everyone else, does not have.
 static ab_status refuse_dtype(const ab_call *call, PyObject *dtype, ab_array_info *info) {
-  PyObject *name = dtype != NULL ? PyObject_Str(dtype) : NULL;
+  PyObject *name = PyObject_Str(dtype);
   const char *text = name != NULL ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
   abpy_clear();
   ab_fail(call, AB_OK, "JAX's dtype %.60s cannot be carried: use x.astype(\"int8\") or x.astype(\"float32\") first",
@@ -60,12 +59,15 @@ static ab_status refuse_dtype(const ab_call *call, PyObject *dtype, ab_array_inf
 }
 
 static ab_status describe_plain(const ab_call *call, PyObject *array, ab_array_info *info) {
-  PyObject *dtype = abpy_attribute(array, "dtype");
-  const int known = dtype != NULL && jax_dtype_read(dtype, &info->dtype);
+  PyObject *dtype = PyObject_GetAttrString(array, "dtype");
+  if (dtype == NULL) return jax_error(call, AB_FRAMEWORK, "the array's dtype");
+  const int known = jax_dtype_read(dtype, &info->dtype);
   const ab_status status = known ? AB_OK : refuse_dtype(call, dtype, info);
-  Py_XDECREF(dtype);
+  Py_DECREF(dtype);
   if (!known) return status;
-  if (!read_shape(array, info)) return not_convertible(info, "it has more dimensions than can be handled");
+  const int readable = read_shape(array, info);
+  if (PyErr_Occurred() != NULL) return jax_error(call, AB_FRAMEWORK, "the array's shape");
+  if (!readable) return not_convertible(info, "it has more dimensions than can be handled");
   default_strides(info);
   return AB_OK;
 }
@@ -80,10 +82,12 @@ static int in_device_memory(PyObject *array) {
   return !other;
 }
 
-static ab_status describe_place(PyObject *array, ab_array_info *info) {
+static ab_status describe_place(const ab_call *call, PyObject *array, ab_array_info *info) {
   int fully_addressable = 0;
   const char *why_not = NULL;
-  if (jax_device_of_array(array, &info->device, &fully_addressable, &why_not) != AB_OK) {
+  const ab_status placed = jax_device_of_array(array, &info->device, &fully_addressable, &why_not);
+  if (placed == AB_FRAMEWORK) return jax_error(call, AB_FRAMEWORK, "the array's place");
+  if (placed != AB_OK) {
     if (!fully_addressable) return not_convertible(info, why_not);
     info->device = (DLDevice){0};
     info->flags |= AB_INFO_NOT_PLAIN | AB_INFO_NOT_SHAREABLE;
@@ -135,7 +139,7 @@ ab_status jax_describe(const ab_call *call, void *array, ab_array_info *info) {
   if (jax_is_deleted(array)) return not_convertible(info, JAX_DELETED);
   ab_status status = describe_plain(call, array, info);
   if (status != AB_OK || info->flags & AB_INFO_NOT_CONVERTIBLE) return status;
-  status = describe_place(array, info);
+  status = describe_place(call, array, info);
   if (want_tensor && status == AB_OK && shareable_host(info)) export_at_once(call, array, info);
   return status;
 }

@@ -9,18 +9,15 @@
 
 /* ------------------------------------------------------------------ one device */
 
-static int text_is(PyObject *object, const char *name, const char *wanted) {
-  PyObject *text = abpy_attribute(object, name);
-  const int is = text != NULL && PyUnicode_Check(text) && PyUnicode_CompareWithASCIIString(text, wanted) == 0;
-  Py_XDECREF(text);
-  return is;
+static int is_text(PyObject *text, const char *wanted) {
+  return PyUnicode_Check(text) && PyUnicode_CompareWithASCIIString(text, wanted) == 0;
 }
 
-/// The number NAME, or `otherwise` if there is none.
-static long number_of(PyObject *object, const char *name, long otherwise) {
-  PyObject *number = abpy_attribute(object, name);
-  const long value = number != NULL && PyLong_Check(number) ? PyLong_AsLong(number) : otherwise;
-  abpy_clear();
+/// The device's number; -1 if it has none, or with an exception pending.
+static long number_of(PyObject *device) {
+  PyObject *number = PyObject_GetAttrString(device, "local_hardware_id");
+  if (number == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) PyErr_Clear();
+  const long value = number != NULL && PyLong_Check(number) ? PyLong_AsLong(number) : -1;
   Py_XDECREF(number);
   return value;
 }
@@ -35,18 +32,29 @@ static int is_rocm(PyObject *device) {
   return rocm;
 }
 
-static DLDeviceType type_of(PyObject *device) {
-  if (text_is(device, "platform", "cpu")) return kDLCPU;
-  if (text_is(device, "platform", "rocm")) return kDLROCM;
-  if (text_is(device, "platform", "cuda")) return kDLCUDA;
-  if (text_is(device, "platform", "gpu")) return is_rocm(device) ? kDLROCM : kDLCUDA;
+static DLDeviceType type_of_platform(PyObject *device, PyObject *platform) {
+  if (is_text(platform, "cpu")) return kDLCPU;
+  if (is_text(platform, "rocm")) return kDLROCM;
+  if (is_text(platform, "cuda")) return kDLCUDA;
+  if (is_text(platform, "gpu")) return is_rocm(device) ? kDLROCM : kDLCUDA;
   return kDLExtDev;
 }
 
+/// Returns 0 with an exception pending.
+static int read_type(PyObject *device, DLDeviceType *type) {
+  PyObject *platform = PyObject_GetAttrString(device, "platform");
+  if (platform == NULL) return 0;
+  *type = type_of_platform(device, platform);
+  Py_DECREF(platform);
+  return 1;
+}
+
 int jax_device_read(PyObject *device, DLDevice *out) {
-  const long number = number_of(device, "local_hardware_id", -1);
+  const long number = number_of(device);
   if (number < 0 || number > INT32_MAX) return 0;
-  *out = (DLDevice){type_of(device), (int32_t)number};
+  DLDeviceType type;
+  if (!read_type(device, &type)) return 0;
+  *out = (DLDevice){type, (int32_t)number};
   return 1;
 }
 
@@ -77,9 +85,9 @@ static PyObject *list_type(int32_t type) {
   return devices;
 }
 
-/// Borrowed; NULL if it is not in the list.
+/// Borrowed; NULL if it is not in the list, or with an exception pending.
 static PyObject *search(PyObject *devices, DLDevice wanted) {
-  for (Py_ssize_t i = 0; i < PyList_Size(devices); i++) {
+  for (Py_ssize_t i = 0; i < PyList_Size(devices) && PyErr_Occurred() == NULL; i++) {
     PyObject *device = PyList_GetItem(devices, i);
     DLDevice found;
     if (jax_device_read(device, &found) && found.device_type == wanted.device_type &&
@@ -153,13 +161,18 @@ static PyObject *find_in_list(PyObject *devices, DLDevice device) {
 PyObject *jax_device_find(const ab_call *call, DLDevice device) {
   PyObject *devices = list_type(device.device_type);
   if (devices == NULL) {
-    abpy_error(call, AB_NO_DEVICE, "JAX has no such device");
+    // A RuntimeError says that JAX has no such backend, which is remembered; the CPU's it always has.
+    const int none = device.device_type != kDLCPU && PyErr_ExceptionMatches(PyExc_RuntimeError);
+    if (none) abpy_error(call, AB_NO_DEVICE, "JAX has no such device");
+    else jax_error(call, AB_FRAMEWORK, "jax.local_devices()");
     return NULL;
   }
   PyObject *found = find_in_list(devices, device);
   Py_XINCREF(found);
   Py_DECREF(devices);
-  if (found == NULL && abpy_stopped(call) == AB_OK) {
+  if (found == NULL && PyErr_Occurred() != NULL) {
+    jax_error(call, AB_FRAMEWORK, "looking at JAX's devices");
+  } else if (found == NULL && abpy_stopped(call) == AB_OK) {
     ab_error_set(call->error, AB_NO_DEVICE, "JAX has no device %d of DLPack's type %d", (int)device.device_id,
                  (int)device.device_type);
   }
@@ -181,7 +194,8 @@ static ab_status place_of_set(PyObject *devices, DLDevice *device, const char **
 }
 
 ab_status jax_device_of_array(PyObject *array, DLDevice *device, int *fully_addressable, const char **why_not) {
-  PyObject *addressable = abpy_attribute(array, "is_fully_addressable");
+  PyObject *addressable = PyObject_GetAttrString(array, "is_fully_addressable");
+  if (addressable == NULL) return AB_FRAMEWORK;
   *fully_addressable = addressable == Py_True;
   Py_XDECREF(addressable);
   *why_not = "parts of it are on other hosts";
@@ -210,7 +224,11 @@ static PyObject *list_all(void) {
   PyObject *devices = list_devices(NULL);
   PyObject *first = devices != NULL ? PyList_GetItem(devices, 0) : NULL;
   if (first == NULL) return devices;
-  const DLDeviceType type = type_of(first);
+  DLDeviceType type;
+  if (!read_type(first, &type)) {
+    Py_DECREF(devices);
+    return NULL;
+  }
   if (type != kDLCPU) append_type(devices, kDLCPU);
   if (type != kDLCUDA) append_type(devices, kDLCUDA);
   return devices;
@@ -244,15 +262,16 @@ static uint64_t memory_limit(PyObject *device) {
   return bytes > 0 ? (uint64_t)bytes : 0;
 }
 
+/// 1: no more are wanted. -1 with the exception pending.
 static int show(PyObject *device, int is_default, ab_device_visitor visit, void *context) {
   ab_device_info info = {.struct_size = (uint32_t)sizeof info, .flags = is_default ? AB_DEVICE_DEFAULT : 0};
-  if (!jax_device_read(device, &info.device)) return 0;
+  if (!jax_device_read(device, &info.device)) return PyErr_Occurred() != NULL ? -1 : 0;
   PyObject *kind = abpy_attribute(device, "device_kind");
   const char *name = kind != NULL && PyUnicode_Check(kind) ? PyUnicode_AsUTF8AndSize(kind, NULL) : NULL;
   if (name == NULL) abpy_clear();
   info.name = name != NULL ? name : "";
   if (info.device.device_type != kDLCPU) info.memory_bytes = memory_limit(device);
-  const int stop = visit(context, &info);
+  const int stop = visit(context, &info) != 0;
   Py_XDECREF(kind);
   return stop;
 }
@@ -261,12 +280,12 @@ ab_status jax_devices(const ab_call *call, ab_device_visitor visit, void *contex
   PyObject *devices = list_all();
   if (devices == NULL) return abpy_error(call, AB_FRAMEWORK, "jax.local_devices()");
   const Py_ssize_t first = default_index(devices);
-  int stop = PyList_Size(devices) == 0 || show(PyList_GetItem(devices, first), 1, visit, context);
+  int stop = PyList_Size(devices) == 0 ? 1 : show(PyList_GetItem(devices, first), 1, visit, context);
   for (Py_ssize_t i = 0; i < PyList_Size(devices) && !stop; i++) {
     if (i != first) stop = show(PyList_GetItem(devices, i), 0, visit, context);
   }
   Py_DECREF(devices);
-  return AB_OK;
+  return stop >= 0 ? AB_OK : jax_error(call, AB_FRAMEWORK, "looking at JAX's devices");
 }
 
 /* ------------------------------------------------------------------ what each takes */

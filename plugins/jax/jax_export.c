@@ -59,7 +59,10 @@ static int place_tensor(PyObject *array, DLManagedTensorVersioned *tensor) {
   int fully_addressable = 0;
   const char *why_not = NULL;
   if (jax_single_cpu()) return 1;
-  if (jax_device_of_array(array, &device, &fully_addressable, &why_not) != AB_OK) return 0;
+  if (jax_device_of_array(array, &device, &fully_addressable, &why_not) != AB_OK) {
+    abpy_clear();  // the longer way asks again
+    return 0;
+  }
   if (device.device_type != kDLCPU) return 0;
   tensor->dl_tensor.device = device;
   return 1;
@@ -136,7 +139,9 @@ static ab_status export_plain(const ab_call *call, PyObject *array, DLManagedTen
   DLDevice device;
   int fully_addressable = 0;
   const char *why_not = NULL;
-  if (jax_device_of_array(array, &device, &fully_addressable, &why_not) != AB_OK) {
+  const ab_status placed = jax_device_of_array(array, &device, &fully_addressable, &why_not);
+  if (placed == AB_FRAMEWORK) return jax_error(call, AB_FRAMEWORK, "the array's place");
+  if (placed != AB_OK) {
     return ab_fail(call, AB_UNSUPPORTED, "cannot share this JAX array: %s", why_not);
   }
   if (device.device_type == kDLExtDev) return ab_fail(call, AB_UNSUPPORTED, "JAX cannot export from this device");

@@ -37,10 +37,11 @@ static ab_status gather(const ab_call *call, PyObject *array, DLDataType dtype, 
 }
 
 static ab_status gather_known(const ab_call *call, PyObject *array, DLManagedTensorVersioned **tensor) {
-  PyObject *dtype_object = abpy_attribute(array, "dtype");
+  PyObject *dtype_object = PyObject_GetAttrString(array, "dtype");
+  if (dtype_object == NULL) return jax_error(call, AB_FRAMEWORK, "the array's dtype");
   DLDataType dtype;
-  const int known = dtype_object != NULL && jax_dtype_read(dtype_object, &dtype);
-  Py_XDECREF(dtype_object);
+  const int known = jax_dtype_read(dtype_object, &dtype);
+  Py_DECREF(dtype_object);
   if (!known) return ab_fail(call, AB_UNSUPPORTED, "the array's dtype cannot be carried");
   if (call->flags & AB_CALL_NEVER_COPY) return ab_fail(call, AB_WOULD_COPY, "its value must be copied to the host");
   return gather(call, array, dtype, tensor);
@@ -56,6 +57,7 @@ ab_status jax_to_host(const ab_call *call, void *array, DLManagedTensorVersioned
   int fully_addressable = 0;
   const char *why_not = NULL;
   const ab_status placed = jax_device_of_array(array, &device, &fully_addressable, &why_not);
+  if (placed == AB_FRAMEWORK) return jax_error(call, AB_FRAMEWORK, "the array's place");
   if (!fully_addressable) return ab_fail(call, AB_UNSUPPORTED, "cannot bring this JAX array to the host: %s", why_not);
   if (placed == AB_OK && device.device_type == kDLCPU) return jax_to_dlpack(call, array, tensor);
   return gather_known(call, array, tensor);

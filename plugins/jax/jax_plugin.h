@@ -102,14 +102,16 @@ void jax_x64_leave(PyObject *scope);
 
 /* ------------------------------------------------------------------ devices */
 
-/// The number JAX's device has in DLPack. TPUs and the like are kDLExtDev. Returns 0 on failure, no exception set.
+/// The number JAX's device has in DLPack. TPUs and the like are kDLExtDev. Returns 0 if it has none, or with an
+/// exception pending.
 int jax_device_read(PyObject *device, DLDevice *out);
 /// JAX's device of that number. New reference; NULL: call->error says why, its status is to be returned.
 PyObject *jax_device_find(const ab_call *call, DLDevice device);
 /// 1 if this process has one CPU device and there is no other process: then each array that shows a buffer is on it.
 int jax_single_cpu(void);
 /// Where the array is, for an array on one device of this process.
-/// Returns: AB_OK; AB_UNSUPPORTED on several devices, or not reachable from here: `*why_not` says so.
+/// Returns: AB_OK; AB_UNSUPPORTED on several devices, or not reachable from here: `*why_not` says so; AB_FRAMEWORK with
+/// an exception pending, for jax_error().
 ab_status jax_device_of_array(PyObject *array, DLDevice *device, int *fully_addressable, const char **why_not);
 ab_status jax_devices(const ab_call *call, ab_device_visitor visit, void *context);
 ab_status jax_capabilities(const ab_call *call, DLDevice device, uint32_t slot, ab_capabilities *capabilities);

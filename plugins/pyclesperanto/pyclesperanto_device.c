@@ -153,19 +153,26 @@ ab_status cle_finish(const ab_call *call, DLDevice device, uint32_t scope, uint3
 
 /* ------------------------------------------------------------------ which there are */
 
-/// The user's current device; NULL if there is none. Leaves no exception.
-static cle_device *current_device(const ab_call *call) {
+/// Gives the user's current device; NULL on a machine without any.
+static ab_status current_device(const ab_call *call, cle_device **current) {
   PyObject *object = PyObject_CallObject(cle.get_device, NULL);
-  cle_device *found = object != NULL && object != Py_None ? cle_device_of(call, object) : NULL;
-  if (object == NULL) abpy_clear();  // on a machine without devices it warns, which may be an exception
-  Py_XDECREF(object);
-  return found;
+  if (object == NULL && PyErr_ExceptionMatches(PyExc_Warning)) {  // "no device available", under python -W error
+    PyErr_Clear();
+    *current = NULL;
+    return AB_OK;
+  }
+  if (object == NULL) return cle_failed(call, "pyclesperanto.get_device");
+  *current = object != Py_None ? cle_device_of(call, object) : NULL;
+  const int none = object == Py_None;
+  Py_DECREF(object);
+  return none || *current != NULL ? AB_OK : call->error->status;
 }
 
 /// Makes records of all devices of the flavour in use, once. Asks for a list only: nothing is selected.
-static void list_all(const ab_call *call, int32_t type) {
-  if (listed >> type & 1) return;
-  PyObject *manager = abpy_attribute(cle.module, "_core._get_backend_manager");
+static ab_status list_all(const ab_call *call, int32_t type) {
+  if (listed >> type & 1) return AB_OK;
+  PyObject *core = PyObject_GetAttrString(cle.module, "_core");
+  PyObject *manager = core != NULL ? PyObject_GetAttrString(core, "_get_backend_manager") : NULL;
   PyObject *managing = manager != NULL ? PyObject_CallObject(manager, NULL) : NULL;
   PyObject *backend = managing != NULL ? PyObject_CallMethod(managing, "get_backend", NULL) : NULL;
   PyObject *list = backend != NULL ? PyObject_CallMethod(backend, "getDevices", "s", "all") : NULL;
@@ -174,22 +181,29 @@ static void list_all(const ab_call *call, int32_t type) {
     PyObject *object = PyList_GetItem(list, index);  // borrowed
     if (object != NULL) cle_device_of(call, object);
   }
-  abpy_clear();  // in another version the current device is all that is known
-  if (abpy_stopped(call) == AB_OK) {
-    ab_error_clear(call->error);
+  // In another version the current device is all that is known.
+  if (PyErr_ExceptionMatches(PyExc_AttributeError) || PyErr_ExceptionMatches(PyExc_TypeError)) PyErr_Clear();
+  ab_status status = AB_OK;
+  if (PyErr_Occurred() != NULL) status = cle_failed(call, "pyclesperanto's list of devices");
+  else status = abpy_stopped(call);
+  if (status == AB_OK) {
+    ab_error_clear(call->error);  // of a device that is not understood
     listed |= UINT32_C(1) << type;
   }
   Py_XDECREF(list);
   Py_XDECREF(backend);
   Py_XDECREF(managing);
   Py_XDECREF(manager);
+  Py_XDECREF(core);
+  return status;
 }
 
 cle_device *cle_device_find(const ab_call *call, DLDevice device) {
-  cle_device *current = current_device(call);
+  cle_device *current = NULL;
+  if (current_device(call, &current) != AB_OK) return NULL;
   if (current != NULL && current->device.device_type == device.device_type) {
     if (current->device.device_id == device.device_id) return current;
-    list_all(call, (int32_t)device.device_type);
+    if (list_all(call, (int32_t)device.device_type) != AB_OK) return NULL;
     for (int index = 0; index < record_count; index++) {
       const DLDevice here = records[index].device;
       if (here.device_type == device.device_type && here.device_id == device.device_id) return &records[index];
@@ -213,16 +227,13 @@ static int show(const cle_device *device, int is_default, ab_device_visitor visi
 }
 
 ab_status cle_devices(const ab_call *call, ab_device_visitor visit, void *context) {
-  cle_device *current = current_device(call);
-  if (current == NULL) {
-    const ab_status stopped = abpy_stopped(call);
-    if (stopped != AB_OK) return stopped;
-    ab_error_clear(call->error);
-    return AB_OK;  // a machine without any
-  }
+  cle_device *current = NULL;
+  ab_status status = current_device(call, &current);
+  if (status == AB_OK) status = abpy_stopped(call);
+  if (status != AB_OK || current == NULL) return status;  // without: a machine that has none
   const int32_t type = (int32_t)current->device.device_type;
-  list_all(call, type);
-  const ab_status status = cle_device_wake(call, current);
+  status = list_all(call, type);
+  if (status == AB_OK) status = cle_device_wake(call, current);
   if (status != AB_OK) return status;
   if (show(current, 1, visit, context) != 0) return AB_OK;
   for (int index = 0; index < record_count; index++) {

@@ -106,7 +106,7 @@ ab_status cle_from_dlpack(const ab_call *call, DLManagedTensorVersioned *tensor,
 /* ------------------------------------------------------------------ from_host */
 
 PyObject *cle_new_array(const cle_device *device, int32_t ndim, const int64_t *shape, DLDataType dtype) {
-  PyObject *create = abpy_attribute(cle.module, "create");
+  PyObject *create = PyObject_GetAttrString(cle.module, "create");
   PyObject *extents = create != NULL ? abpy_shape_tuple(ndim, shape) : NULL;
   PyObject *array = NULL;
   if (extents != NULL) {

@@ -2,7 +2,8 @@
  * What an array of TensorFlow is. */
 #include "tensorflow_plugin.h"
 
-/// Reads a tuple or list of sizes. The number of them; -1 if they are too many or one is unknown (None).
+/// Reads a tuple or list of sizes. The number of them; -1 if they are too many, or with an exception pending (of an
+/// unknown size, which is None, too).
 static int32_t read_shape(PyObject *sizes, int64_t *shape) {
   const Py_ssize_t count = sizes != NULL ? PySequence_Size(sizes) : -1;
   if (count < 0 || count > AB_MAX_NDIM) goto failed;
@@ -14,15 +15,14 @@ static int32_t read_shape(PyObject *sizes, int64_t *shape) {
   }
   return (int32_t)count;
 failed:
-  abpy_clear();
   return -1;
 }
 
-int32_t ab_tf_eager_shape(PyObject *tensor, int64_t *shape) {
+ab_status ab_tf_eager_shape(const ab_call *call, PyObject *tensor, int64_t *shape, int32_t *ndim) {
   PyObject *sizes = abpy_call_one(ab_tf.shape_tuple, tensor);
-  const int32_t ndim = read_shape(sizes, shape);
+  *ndim = read_shape(sizes, shape);
   Py_XDECREF(sizes);
-  return ndim;
+  return PyErr_Occurred() == NULL ? AB_OK : abpy_error(call, AB_FRAMEWORK, "the tensor's shape");
 }
 
 static void fill_strides(ab_array_info *info) {
@@ -77,15 +77,18 @@ static int give_tensor(const ab_call *call, PyObject *tensor, tf_dtype dtype, ab
 }
 
 static ab_status describe_eager(const ab_call *call, PyObject *tensor, ab_array_info *info) {
-  const tf_dtype dtype = ab_tf_dtype(ab_tf_eager_number(tensor));
+  tf_dtype dtype;
+  ab_status status = ab_tf_eager_dtype(call, tensor, &dtype);
+  if (status != AB_OK) return status;
   info->dtype = dtype.dtype;
   info->mutability = AB_IMMUTABLE;
   if (dtype.way == TF_WAY_NONE) return not_convertible(info, dtype.why_not);
   const int wanted = (call->flags & AB_CALL_WANT_TENSOR) != 0 && dtype.way == TF_WAY_DLPACK;
   if (wanted && give_tensor(call, tensor, dtype, info)) return AB_OK;
-  if (!fill_form(tensor, ab_tf_eager_shape(tensor, info->shape), info)) {
-    return not_convertible(info, "a tensor of more than 64 dimensions");
-  }
+  int32_t ndim = -1;
+  status = ab_tf_eager_shape(call, tensor, info->shape, &ndim);
+  if (status != AB_OK) return status;
+  if (!fill_form(tensor, ndim, info)) return not_convertible(info, "a tensor of more than 64 dimensions");
   if (info->device.device_type == (DLDeviceType)0) {
     info->flags |= AB_INFO_NOT_PLAIN;
     return not_shareable(info, "the tensor is not on the CPU or a GPU of this process");
@@ -129,10 +132,10 @@ static ab_status describe_variable(const ab_call *call, PyObject *variable, ab_a
     PyObject *value = NULL;
     ab_call look = *call;
     look.flags &= ~(uint32_t)AB_CALL_WANT_TENSOR;
-    if (ab_tf_variable_value(call, variable, &value) != AB_OK) {
-      return not_convertible(info, "the variable has no value that can be read here");
-    }
-    const ab_status status = describe_eager(&look, value, info);
+    ab_status status = ab_tf_variable_value(call, variable, &value);
+    if (status == AB_CANCELLED || status == AB_OOM) return status;
+    if (status != AB_OK) return not_convertible(info, "the variable has no value that can be read here");
+    status = describe_eager(&look, value, info);
     Py_DECREF(value);
     if (status != AB_OK || (info->flags & AB_INFO_NOT_CONVERTIBLE) != 0) return status;
   }

@@ -80,10 +80,11 @@ const DLDataType *ab_tf_dtypes(uint32_t *count) {
   return carried;
 }
 
-long ab_tf_eager_number(PyObject *tensor) {
+ab_status ab_tf_eager_dtype(const ab_call *call, PyObject *tensor, tf_dtype *dtype) {
   PyObject *number = abpy_call_one(ab_tf.datatype_enum, tensor);
   const long value = number != NULL ? PyLong_AsLong(number) : -1;
-  if (value == -1) abpy_clear();
   Py_XDECREF(number);
-  return value;
+  if (value == -1 && PyErr_Occurred() != NULL) return abpy_error(call, AB_FRAMEWORK, "the tensor's dtype");
+  *dtype = ab_tf_dtype(value);
+  return AB_OK;
 }

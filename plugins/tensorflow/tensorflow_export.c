@@ -18,7 +18,8 @@ ab_status ab_tf_share(const ab_call *call, PyObject *tensor, tf_dtype dtype, DLM
 /// The dtype of the EagerTensor if it can be carried. A string, resource or variant tensor must not get any further:
 /// TensorFlow 2.21 aborts the process in to_dlpack.
 static ab_status carried_dtype(const ab_call *call, PyObject *tensor, tf_dtype *dtype) {
-  *dtype = ab_tf_dtype(ab_tf_eager_number(tensor));
+  const ab_status status = ab_tf_eager_dtype(call, tensor, dtype);
+  if (status != AB_OK) return status;
   return dtype->way != TF_WAY_NONE ? AB_OK : ab_fail(call, AB_UNSUPPORTED, "%s", dtype->why_not);
 }
 

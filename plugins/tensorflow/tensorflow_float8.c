@@ -31,7 +31,9 @@ static void *address_of(PyObject *bytes) {
 ab_status ab_tf_float8_export(const ab_call *call, PyObject *tensor, DLDataType dtype,
                               DLManagedTensorVersioned **shared) {
   int64_t shape[AB_MAX_NDIM];
-  const int32_t ndim = ab_tf_eager_shape(tensor, shape);
+  int32_t ndim = -1;
+  ab_status status = ab_tf_eager_shape(call, tensor, shape, &ndim);
+  if (status != AB_OK) return status;
   if (ndim < 0) return ab_fail(call, AB_UNSUPPORTED, "a tensor of more than %d dimensions", AB_MAX_NDIM);
   if (ndim == 0 && (call->flags & AB_CALL_NEVER_COPY) != 0) {
     return ab_fail(call, AB_WOULD_COPY, "TensorFlow copies float8 arrays without dimensions");
@@ -44,8 +46,7 @@ ab_status ab_tf_float8_export(const ab_call *call, PyObject *tensor, DLDataType 
   }
   DLManagedTensorVersioned *made = NULL;
   const ab_services *services = ab_tf.services;
-  const ab_status status =
-      services->tensor_new(services->core, ndim, AB_TENSOR_DROP_NEEDS_LOCK, bytes, abpy_drop, &made);
+  status = services->tensor_new(services->core, ndim, AB_TENSOR_DROP_NEEDS_LOCK, bytes, abpy_drop, &made);
   if (status != AB_OK) {
     Py_DECREF(bytes);
     return ab_fail(call, status, "no memory for a tensor");

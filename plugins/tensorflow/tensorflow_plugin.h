@@ -50,8 +50,8 @@ tf_dtype ab_tf_dtype(long number);
 long ab_tf_dtype_number(DLDataType dtype, tf_way *way);
 /// Every dtype that TensorFlow holds exactly and this plugin carries. Static storage.
 const DLDataType *ab_tf_dtypes(uint32_t *count);
-/// TensorFlow's number of the dtype of `tensor`; -1 with the exception cleared.
-long ab_tf_eager_number(PyObject *tensor);
+/// Gives the dtype of an EagerTensor, which may be one that cannot be carried.
+ab_status ab_tf_eager_dtype(const ab_call *call, PyObject *tensor, tf_dtype *dtype);
 
 /* ------------------------------------------------------------------ the framework */
 
@@ -122,9 +122,8 @@ ab_status ab_tf_float8_export(const ab_call *call, PyObject *tensor, DLDataType 
 /// Gives an EagerTensor that shares the float8 elements of `tensor`; ownership as for from_dlpack.
 ab_status ab_tf_float8_import(const ab_call *call, DLManagedTensorVersioned *tensor, int32_t *consumed, void **array);
 
-/// Writes the shape of an EagerTensor; the number of dimensions, or -1 if there are more than AB_MAX_NDIM (or another
-/// failure; exceptions are cleared).
-int32_t ab_tf_eager_shape(PyObject *tensor, int64_t *shape);
+/// Writes the shape of an EagerTensor. `*ndim` is -1 if it has more dimensions than AB_MAX_NDIM.
+ab_status ab_tf_eager_shape(const ab_call *call, PyObject *tensor, int64_t *shape, int32_t *ndim);
 /// Gives the value of a variable as an EagerTensor, which may share the variable's memory.
 ab_status ab_tf_variable_value(const ab_call *call, PyObject *variable, PyObject **value);
 /// Gives a tensor that shares the EagerTensor's memory.

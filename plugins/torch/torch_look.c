@@ -147,8 +147,8 @@ static int fill_extents(PyObject *tensor, const char *name, int called, int64_t 
 
 static int fill_device(const torch_framework *torch, PyObject *tensor, DLDevice *device) {
   PyObject *object = PyObject_GetAttrString(tensor, "device");
-  PyObject *type = object != NULL ? abpy_attribute(object, "type") : NULL;
-  PyObject *index = object != NULL ? abpy_attribute(object, "index") : NULL;
+  PyObject *type = object != NULL ? PyObject_GetAttrString(object, "type") : NULL;
+  PyObject *index = type != NULL ? PyObject_GetAttrString(object, "index") : NULL;
   const char *text = type != NULL ? PyUnicode_AsUTF8AndSize(type, NULL) : NULL;
   const int host = text != NULL && strcmp(text, "cpu") == 0;
   const int cuda = text != NULL && strcmp(text, "cuda") == 0;
@@ -224,13 +224,13 @@ static int has_elements(const DLTensor *tensor) {
 }
 
 /// torch writes uint1 … uint7 and int1 … int7 into DLPack as whole bytes (2.13); asking the object costs only these
-/// two.
+/// two. -1 with the exception pending.
 static int is_truly_byte(const torch_framework *torch, const torch_sight *sight) {
   const DLDataType dtype = sight->tensor.dtype;
   if (dtype.bits != 8 || dtype.code > kDLUInt) return 1;
   PyObject *object = PyObject_GetAttr(sight->plain, torch->name_dtype);
-  abpy_clear();
-  Py_XDECREF(object);
+  if (object == NULL) return -1;
+  Py_DECREF(object);
   return object == torch_dtype_object(dtype);
 }
 
@@ -241,9 +241,11 @@ static int look_at_elements(torch_framework *torch, uint32_t wanted, torch_sight
     if (conjugated < 0 || look_once(torch, sight) != 0) return -1;
     if (conjugated) sight->info |= AB_INFO_CONJUGATED;
   }
+  const int truly_byte = is_truly_byte(torch, sight);
+  if (truly_byte < 0) return -1;
   if (sight->tensor.ndim > AB_MAX_NDIM) sight->why_not = "more than 64 dimensions";
   else if (sight->tensor.data == NULL && has_elements(&sight->tensor)) sight->why_not = explain(torch, sight->plain);
-  else if (torch_dtype_object(sight->tensor.dtype) == NULL || !is_truly_byte(torch, sight))
+  else if (torch_dtype_object(sight->tensor.dtype) == NULL || !truly_byte)
     sight->why_not = explain(torch, sight->plain);
   return 0;
 }
@@ -273,13 +275,14 @@ ab_status torch_look(torch_framework *torch, const ab_call *call, PyObject *arra
     if (status != AB_OK || sight->why_not != NULL) return status;
   }
   if (look_at_elements(torch, wanted, sight) == 0) return AB_OK;
-  // Sparse, nested, meta and traced tensors raise here, each with another text: say it in our words.
+  // Sparse, nested, meta and traced tensors raise here, each with another text: say it in our words, of which torch's
+  // exception is the cause.
   const ab_status status = torch_failed(call, "looking at the tensor");
   if (status == AB_CANCELLED || status == AB_OOM) {
     torch_sight_end(sight);
     return status;
   }
-  ab_error_clear(call->error);
+  ab_error_set(call->error, AB_OK, "%s", "");
   sight->why_not = explain(torch, sight->plain);
   return AB_OK;
 }

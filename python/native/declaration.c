@@ -60,7 +60,8 @@ static PyMethodDef methods[] = {
     FAST("begin", native_declaration_begin,
          "begin(args, kwargs)\n--\n\nGive (args, kwargs, reference): converted in, and the first array as it came."),
     FAST("finish", native_declaration_finish, "finish(result, reference)\n--\n\nGive the result as it shall be."),
-    {"take", native_declaration_take, METH_O, "take(value)\n--\n\nGive the value with its arrays converted in."},
+    FAST("take", native_declaration_take,
+         "take(value, chosen=None)\n--\n\nGive the value with its arrays converted in."),
     {"__reduce__", reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -13,13 +13,14 @@ enum {
   NATIVE_DECLARE_PRESERVES = 1 << 1,         ///< the image keeps the first array's dtype: another one is for settle()
   NATIVE_DECLARE_SETTLES = 1 << 2,           ///< every result is for settle()
   NATIVE_DECLARE_RARE = 1 << 3,              ///< every call is for rare()
-  NATIVE_DECLARE_RECOVERS = 1 << 4,          ///< failures are for recover()
+  NATIVE_DECLARE_RECOVERS = 1 << 4,          ///< recover() may call again: conversions need no recovery of their own
   NATIVE_DECLARE_NARROWED = 1 << 5,          ///< only the arguments of `places` and `names` are converted
   NATIVE_DECLARE_MOVES_ALL = 1 << 6,         ///< arrays at home move to the device, too
   NATIVE_DECLARE_FOLLOWS = 1 << 7,           ///< the options decide what the decorator has left open
   NATIVE_DECLARE_SLICE_BY_SLICE = 1 << 8,    ///< a call may say slice_by_slice=
   NATIVE_DECLARE_DTYPE_CONVERSION = 1 << 9,  ///< a call may say dtype_conversion=
-  NATIVE_DECLARE_DTYPE_CONFIG = 1 << 10      ///< a call may say dtype_config=
+  NATIVE_DECLARE_DTYPE_CONFIG = 1 << 10,     ///< a call may say dtype_config=
+  NATIVE_DECLARE_METHOD = 1 << 11            ///< made in a class: the first argument may be `self` by another name
 };
 
 typedef struct native_declaration {
@@ -50,7 +51,8 @@ PyObject *native_declaration_call(PyObject *self, PyObject *const *args, Py_ssiz
 PyObject *native_declaration_begin(PyObject *self, PyObject *const *args, Py_ssize_t count);
 /// finish(result, reference) -> the result as it shall be.
 PyObject *native_declaration_finish(PyObject *self, PyObject *const *args, Py_ssize_t count);
-/// take(value) -> the value with its arrays converted in.
-PyObject *native_declaration_take(PyObject *self, PyObject *value);
+/// take(value[, chosen]) -> the value with its arrays converted in. Unless `chosen` says so, a value that no parameter
+/// names is left as it is where only some arguments are converted.
+PyObject *native_declaration_take(PyObject *self, PyObject *const *args, Py_ssize_t count);
 
 #endif

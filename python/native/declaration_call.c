@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * One call of a decorated function, as long as nothing rare happens; what is rare, Python does. */
+#include "containers.h"
 #include "declaration.h"
 
 int native_policies_changed;
@@ -18,11 +19,31 @@ static int is_chosen(const native_declaration *d, Py_ssize_t place, PyObject *na
   return PySet_Contains(d->names, name) == 1;
 }
 
+/* 1 if the first argument is the object whose method this is, whatever its parameter is called. It matters only where
+ * that object is a container itself. -1 with an exception. */
+static int is_self(const native_declaration *d, PyObject *value) {
+  if (PyTuple_CheckExact(value) || PyList_CheckExact(value) || PyDict_CheckExact(value)) return 0;
+  if (!native_is_container(value)) return 0;
+  PyObject *answer = PyObject_CallFunctionObjArgs(native_hook.owns, d->function, value, NULL);
+  const int result = answer != NULL ? PyObject_IsTrue(answer) : -1;
+  Py_XDECREF(answer);
+  return result;
+}
+
+/* The place of the first argument that is looked at, -1 with an exception. */
+static Py_ssize_t first_place(const native_declaration *d, PyObject *positional) {
+  if (d->flags & NATIVE_DECLARE_BOUND) return 1;
+  if (!(d->flags & NATIVE_DECLARE_METHOD) || PyTuple_Size(positional) == 0) return 0;
+  return is_self(d, PyTuple_GetItem(positional, 0));
+}
+
 /* The first array in the order of the signature, where the order of the keywords is the caller's. */
 static int look_in_order(const native_declaration *d, PyObject *named, native_search *search) {
+  const int solid = native_search_is_solid(search);
+  if (solid != 0) return solid < 0 ? -1 : 0;
   search->counts = 0;
   const Py_ssize_t count = PyTuple_Size(d->order);
-  for (Py_ssize_t index = 0; search->first == NULL && index < count; index++) {
+  for (Py_ssize_t index = 0; !search->solid && index < count; index++) {
     PyObject *value = PyDict_GetItemWithError(named, PyTuple_GetItem(d->order, index)); /* borrowed */
     if (value == NULL && PyErr_Occurred()) return -1;
     if (value != NULL && native_nested_look(search, value) != 0) return -1;
@@ -31,7 +52,9 @@ static int look_in_order(const native_declaration *d, PyObject *named, native_se
 }
 
 static int look_named(const native_declaration *d, PyObject *named, native_search *search) {
-  if (search->first == NULL && PyDict_Size(named) > 1 && look_in_order(d, named, search) != 0) return -1;
+  const int several = PyDict_Size(named) > 1;
+  if (several && search->first == NULL && look_in_order(d, named, search) != 0) return -1;
+  search->wants_axes = !several; /* not in this order */
   PyObject *name = NULL;
   PyObject *value = NULL;
   Py_ssize_t at = 0;
@@ -39,12 +62,15 @@ static int look_named(const native_declaration *d, PyObject *named, native_searc
     search->counts = is_chosen(d, 0, name);
     if (native_nested_look(search, value) != 0) return -1;
   }
-  return 0;
+  search->wants_axes = 1;
+  return several && search->others ? look_in_order(d, named, search) : 0;
 }
 
 static int look_at(const native_declaration *d, PyObject *positional, PyObject *named, native_search *search) {
   const Py_ssize_t count = PyTuple_Size(positional);
-  for (Py_ssize_t place = d->flags & NATIVE_DECLARE_BOUND ? 1 : 0; place < count; place++) {
+  const Py_ssize_t first = first_place(d, positional);
+  if (first < 0) return -1;
+  for (Py_ssize_t place = first; place < count; place++) {
     search->counts = is_chosen(d, place, NULL);
     if (native_nested_look(search, PyTuple_GetItem(positional, place)) != 0) return -1;
   }
@@ -53,8 +79,8 @@ static int look_at(const native_declaration *d, PyObject *positional, PyObject *
 
 static PyObject *moved_positional(const native_declaration *d, PyObject *positional, native_move *move) {
   const Py_ssize_t count = PyTuple_Size(positional);
-  const Py_ssize_t first = d->flags & NATIVE_DECLARE_BOUND ? 1 : 0;
-  PyObject *moved = PyTuple_New(count);
+  const Py_ssize_t first = first_place(d, positional);
+  PyObject *moved = first >= 0 ? PyTuple_New(count) : NULL;
   for (Py_ssize_t place = 0; moved != NULL && place < count; place++) {
     PyObject *value = PyTuple_GetItem(positional, place);
     const int goes = place >= first && is_chosen(d, place, NULL);
@@ -130,10 +156,13 @@ static const void *home_type(const native_declaration *d) {
   return atomic_load_explicit(&d->home_type, memory_order_relaxed);
 }
 
-/* Finds the first array, and whether anything is elsewhere. */
+/* Finds the first array, of no dimensions only if there is no other, and whether anything is elsewhere. */
 static int search_in(native_declaration *d, PyObject *positional, PyObject *named, native_search *search) {
-  *search = (native_search){.home = d->input, .home_type = home_type(d)};
-  if (look_at(d, positional, named, search) != 0) return -1;
+  *search = (native_search){.home = d->input, .home_type = home_type(d), .wants_axes = 1};
+  if (look_at(d, positional, named, search) != 0) {
+    native_search_end(search);
+    return -1;
+  }
   if (search->home_type == NULL && search->first != NULL && search->owner == d->input) {
     const void *type = Py_TYPE(search->first);
     if (ab_detect_type(native_bridge(), type) == d->input)
@@ -190,12 +219,24 @@ static int same_dtype(PyObject *reference, PyObject *image, const ab_backend *ow
   return one.bits != 0 && one.bits == other.bits && one.code == other.code && one.lanes == other.lanes;
 }
 
+/* 1 if `image`, which is no array, may be an ArrayPayload of the older API: what such a container has is Python's to
+ * find. -1 with an exception. */
+static int may_carry(PyObject *image) {
+  if ((PyType_GetFlags(Py_TYPE(image)) & Py_TPFLAGS_HEAPTYPE) == 0) return 0; /* None, numbers, lists … */
+  PyObject *method = PyObject_GetAttrString((PyObject *)Py_TYPE(image), "map_array_payload");
+  if (method == NULL) return native_no();
+  Py_DECREF(method);
+  return 1;
+}
+
 /* 1 if the image among the results has the dtype that it shall have, as far as this file knows. */
 static int is_of_dtype(const native_declaration *d, PyObject *result, PyObject *reference, const native_search *found) {
   PyObject *stand_in = found->stand_in;
   if (d->flags & NATIVE_DECLARE_SETTLES) return 0;
-  if (!(d->flags & NATIVE_DECLARE_PRESERVES) || reference == NULL || found->first == NULL) return 1;
   PyObject *image = PyTuple_Check(result) && PyTuple_Size(result) > 0 ? PyTuple_GetItem(result, 0) : result;
+  const int carries = image != found->first ? may_carry(image) : 0;
+  if (carries != 0) return carries < 0 ? -1 : 0;
+  if (!(d->flags & NATIVE_DECLARE_PRESERVES) || reference == NULL || found->first == NULL) return 1;
   if (image == reference || image != found->first) return 1; /* no array at its place: nothing to preserve */
   if (image == stand_in) return 1;
   const int shares = stand_in != NULL ? shares_dtype(stand_in, image) : 0;
@@ -215,10 +256,13 @@ static PyObject *moved_out(const native_declaration *d, PyObject *result, const 
 static PyObject *better(const native_declaration *d, PyObject *result, const native_search *search) {
   const ab_backend *output = d->output != NULL ? d->output : search->owner != NULL ? search->owner : d->input;
   PyObject *reference = search->first;
-  native_search found = {
-      .home = output, .home_type = output == d->input ? home_type(d) : NULL, .counts = 1, .stand_in = search->stand_in};
-  if (native_nested_look(&found, result) != 0) return NULL;
-  const int good = is_of_dtype(d, result, reference, &found);
+  native_search found = {.home = output,
+                         .home_type = output == d->input ? home_type(d) : NULL,
+                         .counts = 1,
+                         .stand_in = Py_XNewRef(search->stand_in)};
+  const int looked = native_nested_look(&found, result);
+  const int good = looked == 0 ? is_of_dtype(d, result, reference, &found) : -1;
+  native_search_end(&found);
   if (good < 0) return NULL;
   if (good && !found.foreign) return Py_NewRef(result);
   PyObject *moved = good ? moved_out(d, result, output) : NULL;
@@ -236,6 +280,31 @@ static PyObject *settled(const native_declaration *d, PyObject *result, const na
 
 /* ------------------------------------------------------------------ recovery */
 
+/* Takes the pending exception, with its traceback where that belongs. */
+static void taken_exception(PyObject **type, PyObject **value, PyObject **trace) {
+  PyErr_Fetch(type, value, trace);
+  PyErr_NormalizeException(type, value, trace);
+  if (*trace != NULL) PyException_SetTraceback(*value, *trace);
+}
+
+/* The pending exception goes to the caller; if it is out-of-memory it is to say who holds what. */
+static void leave_with_exception(void) {
+  if (!PyErr_ExceptionMatches(PyExc_Exception)) return;
+  PyObject *type = NULL;
+  PyObject *value = NULL;
+  PyObject *trace = NULL;
+  taken_exception(&type, &value, &trace);
+  PyObject *told = PyObject_CallFunctionObjArgs(native_hook.leaves, value, NULL);
+  Py_XDECREF(told);
+  if (told != NULL || native_no() == 0) {
+    PyErr_Restore(type, value, trace);
+    return;
+  }
+  Py_XDECREF(type); /* what asks the program to stop goes on in its place */
+  Py_XDECREF(value);
+  Py_XDECREF(trace);
+}
+
 /* The pending exception is shown to recover(): it gives None and the exception goes on as it is, a tuple with the
  * result of a later attempt, or the exception to go on with. `args` is NULL if the arguments could not be converted. */
 static PyObject *recovered(const native_declaration *d, PyObject *positional, PyObject *named, PyObject *args,
@@ -243,15 +312,13 @@ static PyObject *recovered(const native_declaration *d, PyObject *positional, Py
   PyObject *type = NULL;
   PyObject *value = NULL;
   PyObject *trace = NULL;
-  PyErr_Fetch(&type, &value, &trace);
-  PyErr_NormalizeException(&type, &value, &trace);
-  if (trace != NULL) PyException_SetTraceback(value, trace);
+  taken_exception(&type, &value, &trace);
   PyObject *answer = PyObject_CallFunctionObjArgs(d->recover, value, positional, named, args != NULL ? args : Py_None,
                                                   args != NULL ? kwargs : Py_None, NULL);
   PyObject *result = NULL;
-  if (answer == Py_None) {
+  if (answer == Py_None || (answer == NULL && native_no() == 0)) { /* no failure of ours replaces the function's */
     PyErr_Restore(type, value, trace);
-    Py_DECREF(answer);
+    Py_XDECREF(answer);
     return NULL;
   }
   if (answer != NULL && PyTuple_Check(answer)) result = Py_NewRef(PyTuple_GetItem(answer, 0));
@@ -285,68 +352,90 @@ static int is_rare(const native_declaration *d, PyObject *named) {
   return PyDict_Size(named) != 0 && has_control(d, named);
 }
 
-static int check_call(PyObject *const *args, Py_ssize_t count) {
+/* What the garbage collector has cleared may still be called by what dies with it. */
+static int check_alive(const native_declaration *d) {
+  if (d->function != NULL) return 0;
+  PyErr_SetString(PyExc_RuntimeError, "this decorated function is being destroyed");
+  return -1;
+}
+
+static int check_call(const native_declaration *d, PyObject *const *args, Py_ssize_t count) {
+  if (check_alive(d) != 0) return -1;
   if (count == 2 && PyTuple_Check(args[0]) && PyDict_Check(args[1])) return 0;
   PyErr_SetString(PyExc_TypeError, "a tuple and a dict of arguments are needed");
   return -1;
 }
 
 PyObject *native_declaration_call(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-  if (check_call(args, count) != 0) return NULL;
   native_declaration *d = (native_declaration *)self;
+  if (check_call(d, args, count) != 0) return NULL;
   PyObject *positional = args[0];
   PyObject *named = args[1];
-  if (is_rare(d, named)) return PyObject_CallFunctionObjArgs(d->rare, positional, named, NULL);
+  if (is_rare(d, named)) {
+    PyObject *rare = PyObject_CallFunctionObjArgs(d->rare, positional, named, NULL);
+    if (rare == NULL) leave_with_exception();
+    return rare;
+  }
   native_search search;
-  if (search_in(d, positional, named, &search) != 0) return NULL;
-  PyObject *first = Py_XNewRef(search.first); /* the function may empty the list that it stands in */
+  if (search_in(d, positional, named, &search) != 0) {
+    leave_with_exception();
+    return NULL;
+  }
   const int taken = take_in(d, &positional, &named, &search) == 0;
   PyObject *result = taken ? PyObject_Call(d->function, positional, PyDict_Size(named) != 0 ? named : NULL) : NULL;
-  if (result == NULL && (d->flags & NATIVE_DECLARE_RECOVERS) && PyErr_ExceptionMatches(PyExc_Exception))
+  if (result == NULL && PyErr_ExceptionMatches(PyExc_Exception))
     result = recovered(d, args[0], args[1], taken ? positional : NULL, named);
   if (taken) {
     Py_DECREF(positional);
     Py_DECREF(named);
   }
-  if (result != NULL) result = settled(d, result, &search);
-  Py_XDECREF(first);
-  Py_XDECREF(search.stand_in);
+  if (result != NULL) {
+    result = settled(d, result, &search);
+    if (result == NULL) leave_with_exception();
+  }
+  native_search_end(&search);
   return result;
 }
 
 PyObject *native_declaration_begin(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-  if (check_call(args, count) != 0) return NULL;
+  native_declaration *d = (native_declaration *)self;
+  if (check_call(d, args, count) != 0) return NULL;
   PyObject *positional = args[0];
   PyObject *named = args[1];
-  native_declaration *d = (native_declaration *)self;
   native_search search;
   if (search_in(d, positional, named, &search) != 0) return NULL;
-  PyObject *first = Py_NewRef(search.first != NULL ? search.first : Py_None);
-  if (take_in(d, &positional, &named, &search) != 0) {
-    Py_DECREF(first);
-    return NULL;
-  }
-  Py_XDECREF(search.stand_in);
-  return Py_BuildValue("(NNN)", positional, named, first);
+  const int taken = take_in(d, &positional, &named, &search) == 0;
+  PyObject *first = search.first != NULL ? search.first : Py_None;
+  PyObject *result = taken ? Py_BuildValue("(NNO)", positional, named, first) : NULL;
+  native_search_end(&search);
+  return result;
 }
 
 PyObject *native_declaration_finish(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+  const native_declaration *d = (const native_declaration *)self;
+  if (check_alive(d) != 0) return NULL;
   if (count != 2) {
     PyErr_SetString(PyExc_TypeError, "a result and a reference are needed");
     return NULL;
   }
-  native_search search = {.first = args[1] != Py_None ? args[1] : NULL};
+  native_search search = {.first = args[1] != Py_None ? args[1] : NULL}; /* the caller's references */
   if (search.first != NULL) search.owner = native_owner_of(search.first, NULL);
   if (search.owner == NULL && PyErr_Occurred()) return NULL;
-  return settled((const native_declaration *)self, Py_NewRef(args[0]), &search);
+  return settled(d, Py_NewRef(args[0]), &search);
 }
 
-PyObject *native_declaration_take(PyObject *self, PyObject *value) {
+PyObject *native_declaration_take(PyObject *self, PyObject *const *args, Py_ssize_t count) {
   const native_declaration *d = (const native_declaration *)self;
-  if ((d->flags & NATIVE_DECLARE_NARROWED)) return Py_NewRef(value);
+  if (check_alive(d) != 0) return NULL;
+  if (count < 1 || count > 2) {
+    PyErr_SetString(PyExc_TypeError, "a value is needed, and whether it is an argument that is converted");
+    return NULL;
+  }
+  const int chosen = count == 2 ? PyObject_IsTrue(args[1]) : !(d->flags & NATIVE_DECLARE_NARROWED);
+  if (chosen <= 0) return chosen == 0 ? Py_NewRef(args[0]) : NULL;
   native_move move;
   if (move_begin(d, &move) != 0) return NULL;
-  PyObject *moved = native_nested_move(&move, value);
+  PyObject *moved = native_nested_move(&move, args[0]);
   native_move_end(&move);
   return moved;
 }

@@ -15,6 +15,7 @@ static const hook_place hook_places[] = {
     {"describe", &native_hook.describe}, {"sinks", &native_hook.sinks},         {"deliver", &native_hook.deliver},
     {"scope", &native_hook.scope},       {"rebuild", &native_hook.rebuild},     {"cast", &native_hook.cast},
     {"numbers", &native_hook.numbers},   {"prefers", &native_hook.prefers},     {"meant", &native_hook.meant},
+    {"leaves", &native_hook.leaves},     {"unfit", &native_hook.unfit},         {"owns", &native_hook.owns},
 };
 enum { HOOKS = sizeof hook_places / sizeof hook_places[0] };
 
@@ -167,6 +168,18 @@ PyDoc_STRVAR(prepare_text,
              "before your own\n"
              "`import pyclesperanto`; conversions do it by themselves. Takes tens of milliseconds the first time.");
 
+PyDoc_STRVAR(
+    record_stream_text,
+    "record_stream(x, stream)\n--\n\n"
+    "Declare that work on `stream`, which no conversion has named, uses the memory of `x`.\n\n"
+    "The memory is given back only after what has been enqueued there until `x` is dropped.\n\n"
+    "Parameters\n----------\n"
+    "x : array on an accelerator\n    The result of a conversion, or of a framework that can be told (torch).\n"
+    "stream : int or stream object\n    A CUDA handle, or an object with __cuda_stream__, cuda_stream or "
+    "ptr. An int may be destroyed at any time, so\n    every stream of its device is waited for in its "
+    "place.\n\n"
+    "Raises\n------\nMemoryConversionError\n    `x` is in host memory, or nobody can be told.");
+
 static PyMethodDef methods[] = {
     BUILT_IN("convert", native_convert, convert_text),
     BUILT_IN("convert_memory", native_convert_memory, convert_memory_text),
@@ -177,6 +190,7 @@ static PyMethodDef methods[] = {
     BUILT_IN("survey", native_survey, NULL),
     BUILT_IN("prepare", native_prepare, prepare_text),
     BUILT_IN("pending", native_pending, pending_text),
+    BUILT_IN("record_stream", native_record_stream, record_stream_text),
     BUILT_IN("backends", native_backends, NULL),
     BUILT_IN("devices", native_devices, NULL),
     BUILT_IN("load_trace", native_trace, NULL),

@@ -172,10 +172,13 @@ typedef struct native_hooks {
   PyObject *sinks;      ///< () -> who collects records in this context, or None; set before native_recorders is
   PyObject *deliver;    ///< (sinks, values); the same
   PyObject *rebuild;    ///< (container, items) -> a container of the same type; set before a declaration is made, as
-                        ///< are the next three
-  PyObject *cast;       ///< (array, result): a dtype had to be changed on the way into a decorated function
+                        ///< are the next five
+  PyObject *cast;       ///< (array, result, overflowed): a dtype had to be changed on the way into a decorated function
+  PyObject *unfit;      ///< (problem, array, dtype, count) -> the exception for integers that dtype does not have
   PyObject *numbers;    ///< (array) -> whether its elements are numbers
+  PyObject *owns;       ///< (function, object) -> whether the function is a method of the object's class
   PyObject *prefers;    ///< () -> whether host arrays go to an accelerator by themselves
+  PyObject *leaves;     ///< (exception): it leaves a decorated function
   PyObject *scope;      ///< () -> (mask, flags, threads, max_retries) of this context, or None; set before a scope
                         ///< is counted
 } native_hooks;
@@ -193,6 +196,10 @@ NATIVE_CALL(native_devices);
 NATIVE_CALL(native_trace);
 NATIVE_CALL(native_pending);
 NATIVE_CALL(native_prepare);
+
+/* stream_call.c */
+
+NATIVE_CALL(native_record_stream);
 NATIVE_CALL(native_scale);
 NATIVE_CALL(native_survey);
 NATIVE_CALL(native_declare);

@@ -1,17 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "nested.h"
 
-/* The containers around the one being looked at: one that contains itself is not entered twice. */
-typedef struct trail {
-  PyObject *container;
-  const struct trail *outer;
-} trail;
-
-static int is_on(const trail *path, PyObject *container) {
-  for (; path != NULL; path = path->outer)
-    if (path->container == container) return 1;
-  return 0;
-}
+#include "cast_argument.h"
+#include "containers.h"
 
 /* The commonest arguments that neither are arrays nor hold any: not worth asking every backend. */
 static int is_plain(PyObject *object) {
@@ -19,61 +10,16 @@ static int is_plain(PyObject *object) {
          PyUnicode_CheckExact(object) || PyBytes_CheckExact(object) || PyComplex_CheckExact(object);
 }
 
-static int is_container(PyObject *object) {
-  const unsigned long kinds = Py_TPFLAGS_TUPLE_SUBCLASS | Py_TPFLAGS_LIST_SUBCLASS | Py_TPFLAGS_DICT_SUBCLASS;
-  return (PyType_GetFlags(Py_TYPE(object)) & kinds) != 0;
-}
+/* ------------------------------------------------------------------ what an array is */
 
-/* ------------------------------------------------------------------ looking */
+typedef struct outline {
+  DLDevice device;
+  DLDataType dtype;
+  int32_t ndim;
+} outline;
 
-static int look(native_search *search, PyObject *object, const trail *outer);
-
-static int look_into(native_search *search, PyObject *object, const trail *outer) {
-  if (is_on(outer, object)) return 0;
-  if (Py_EnterRecursiveCall(" while looking for arrays in containers") != 0) return -1;
-  const trail here = {object, outer};
-  int result = 0;
-  if (PyDict_Check(object)) {
-    PyObject *key = NULL;
-    PyObject *value = NULL;
-    Py_ssize_t at = 0;
-    while (result == 0 && PyDict_Next(object, &at, &key, &value)) {
-      Py_INCREF(value); /* asking backends may run Python, which may change the dict */
-      result = look(search, value, &here);
-      Py_DECREF(value);
-    }
-  } else {
-    const int tuple = PyTuple_Check(object);
-    for (Py_ssize_t at = 0; result == 0 && at < (tuple ? PyTuple_Size(object) : PyList_Size(object)); at++) {
-      PyObject *item = Py_NewRef(tuple ? PyTuple_GetItem(object, at) : PyList_GetItem(object, at));
-      result = look(search, item, &here);
-      Py_DECREF(item);
-    }
-  }
-  Py_LeaveRecursiveCall();
-  return result;
-}
-
-static int look(native_search *search, PyObject *object, const trail *outer) {
-  const int known = search->home_type == (const void *)Py_TYPE(object);
-  if (!known && is_plain(object)) return 0;
-  if (!known && is_container(object)) return look_into(search, object, outer);
-  const ab_backend *owner = known ? search->home : native_owner_of(object, NULL);
-  if (owner == NULL) return PyErr_Occurred() ? -1 : 0;
-  if (search->first == NULL) {
-    search->first = object;
-    search->owner = owner;
-  }
-  if (owner != search->home && search->counts) search->foreign = 1;
-  return 0;
-}
-
-int native_nested_look(native_search *search, PyObject *object) { return look(search, object, NULL); }
-
-/* ------------------------------------------------------------------ moving one array */
-
-/* What cannot be described says so when it is converted: zeros here. */
-static int place_and_dtype(PyObject *array, const ab_backend *owner, DLDevice *device, DLDataType *dtype) {
+/* What cannot be described says so when it is converted: zeros here, and -1 dimensions. */
+static int outline_of(PyObject *array, const ab_backend *owner, outline *found) {
   int64_t shape[AB_MAX_NDIM];
   int64_t strides[AB_MAX_NDIM];
   ab_array_info info = {.struct_size = (uint32_t)sizeof info, .shape = shape, .strides = strides};
@@ -82,21 +28,117 @@ static int place_and_dtype(PyObject *array, const ab_backend *owner, DLDevice *d
   ab_error_init(&error);
   ab_status status = ab_backend_start(owner, &error);
   if (status == AB_OK) status = ab_array_describe(&described, shape, strides, &info, &error);
-  *device = status == AB_OK ? info.device : (DLDevice){0, 0};
-  *dtype = status == AB_OK ? info.dtype : (DLDataType){0, 0, 0};
+  *found = status == AB_OK ? (outline){info.device, info.dtype, info.ndim} : (outline){{0, 0}, {0, 0, 0}, -1};
   if (status == AB_CANCELLED) return native_raise(status, &error, ab_backend_name(owner), "", "describe"), -1;
   ab_error_clear(&error);
   return 0;
 }
 
+/* 0 for an array of no dimensions, a number in a box; 1; -1 with an exception. Frameworks answer faster than we do. */
+static int has_axes(PyObject *array, const ab_backend *owner) {
+  static PyObject *name;
+  if (name == NULL) name = PyUnicode_InternFromString("ndim");
+  PyObject *ndim = name != NULL ? PyObject_GetAttr(array, name) : NULL;
+  const int known = ndim != NULL && PyLong_Check(ndim);
+  const long axes = known ? PyLong_AsLong(ndim) : 1;
+  Py_XDECREF(ndim);
+  if (known && (axes != -1 || !PyErr_Occurred())) return axes != 0;
+  if (PyErr_Occurred() && native_no() != 0) return -1;
+  outline found;
+  return outline_of(array, owner, &found) != 0 ? -1 : found.ndim != 0;
+}
+
+int native_search_is_solid(native_search *search) {
+  if (search->solid || search->first == NULL) return search->solid;
+  search->solid = has_axes(search->first, search->owner);
+  if (search->solid >= 0) return search->solid;
+  search->solid = 0;
+  return -1;
+}
+
+static void take_first(native_search *search, PyObject *object, const ab_backend *owner) {
+  PyObject *before = search->first;
+  search->first = Py_NewRef(object);
+  search->owner = owner;
+  Py_XDECREF(before);
+}
+
+/* There is one already: the other takes its place if that is a number in a box, and it itself is none. */
+static int look_at_another(native_search *search, PyObject *object, const ab_backend *owner) {
+  const int solid = native_search_is_solid(search);
+  if (solid != 0) return solid < 0 ? -1 : 0;
+  const int axes = has_axes(object, owner);
+  if (axes <= 0) return axes;
+  take_first(search, object, owner);
+  search->solid = 1;
+  return 0;
+}
+
+/* ------------------------------------------------------------------ looking */
+
+static int is_known(const native_search *search, PyObject *object) {
+  return search->home_type == (const void *)Py_TYPE(object);
+}
+
+/* At what holds no others. */
+static int look_at_one(native_search *search, PyObject *object) {
+  const ab_backend *owner = is_known(search, object) ? search->home : native_owner_of(object, NULL);
+  if (owner == NULL) return PyErr_Occurred() ? -1 : 0;
+  if (search->first == NULL) {
+    take_first(search, object, owner);
+  } else if (object != search->first) {
+    search->others = 1;
+    if (search->wants_axes && !search->solid && look_at_another(search, object, owner) != 0) return -1;
+  }
+  if (owner != search->home && search->counts) search->foreign = 1;
+  return 0;
+}
+
+static int enter_once(native_walk *walk, native_seen *seen, PyObject *container) {
+  const int is_new = native_seen_add(seen, container);
+  if (is_new <= 0) return is_new;
+  return native_walk_enter(walk, container) != NULL ? 0 : -1;
+}
+
+/* Not inlined: its memory on the stack would burden every argument. */
+__attribute__((noinline)) static int look_into(native_search *search, PyObject *object) {
+  native_seen seen = {.count = 0};
+  native_walk walk;
+  native_walk_begin(&walk);
+  int result = enter_once(&walk, &seen, object);
+  while (result == 0 && walk.depth > 0) {
+    native_level *level = native_walk_top(&walk);
+    if (!native_walk_next(level)) native_walk_leave(&walk);
+    else if (is_known(search, level->item)) result = look_at_one(search, level->item);
+    else if (is_plain(level->item)) continue;
+    else if (native_is_container(level->item)) result = enter_once(&walk, &seen, level->item);
+    else result = look_at_one(search, level->item);
+  }
+  native_walk_end(&walk);
+  native_seen_end(&seen);
+  return result;
+}
+
+int native_nested_look(native_search *search, PyObject *object) {
+  if (is_known(search, object)) return look_at_one(search, object);
+  if (is_plain(object)) return 0;
+  return native_is_container(object) ? look_into(search, object) : look_at_one(search, object);
+}
+
+/* ------------------------------------------------------------------ moving one array */
+
 static int where_is(PyObject *array, const ab_backend *owner, DLDevice *device) {
-  DLDataType dtype;
-  return place_and_dtype(array, owner, device, &dtype);
+  outline found;
+  if (outline_of(array, owner, &found) != 0) return -1;
+  *device = found.device;
+  return 0;
 }
 
 int native_dtype_of(PyObject *array, const ab_backend *owner, DLDataType *dtype) {
-  DLDevice device;
-  return place_and_dtype(array, owner, &device, dtype);
+  outline found;
+  if (outline_of(array, owner, &found) != 0) return -1;
+  *dtype = found.dtype;
+  return 0;
 }
 
 void native_move_lead(native_move *move, PyObject *array) {
@@ -105,6 +147,7 @@ void native_move_lead(native_move *move, PyObject *array) {
 
 void native_move_end(native_move *move) {
   Py_CLEAR(move->leader);
+  Py_CLEAR(move->memo);
   Py_CLEAR(move->stand_in);
 }
 
@@ -146,42 +189,15 @@ static int choose_place(native_move *move, PyObject *array, const ab_backend *ow
   return 0;
 }
 
-/* 1 if the pending exception says that a change of dtype is not allowed: it is then gone. */
-static int would_cast(void) {
-  PyObject *type = NULL;
-  PyObject *value = NULL;
-  PyObject *trace = NULL;
-  PyErr_Fetch(&type, &value, &trace);
-  PyObject *status = value != NULL ? PyObject_GetAttrString(value, "status") : NULL;
-  const int would =
-      status != NULL && PyUnicode_Check(status) && PyUnicode_CompareWithASCIIString(status, "WOULD_CAST") == 0;
-  Py_XDECREF(status);
-  if (!would && native_no() == 0) { /* asked to stop while we looked: that goes on, not this */
-    PyErr_Restore(type, value, trace);
-    return 0;
-  }
-  Py_XDECREF(type);
-  Py_XDECREF(value);
-  Py_XDECREF(trace);
-  return would;
-}
-
-static PyObject *tell_cast(PyObject *array, PyObject *result) {
-  PyObject *told = result != NULL ? PyObject_CallFunctionObjArgs(native_hook.cast, array, result, NULL) : NULL;
-  if (told == NULL) Py_CLEAR(result);
-  Py_XDECREF(told);
-  return result;
-}
-
 static PyObject *send(native_move *move, PyObject *array, const ab_backend *owner) {
   native_request request;
   PyObject *result = NULL;
   if (choose_place(move, array, owner, &request) == 0) {
     result = native_convert_with(array, NULL, move->target, &request.options);
-    if (result == NULL && move->casting != AB_CASTING_NO && would_cast()) {
+    if (result == NULL && move->casting != AB_CASTING_NO && native_would_cast()) {
       if (array == move->watched) move->watched = NULL;
       request.options.casting = move->casting;
-      result = tell_cast(array, native_convert_with(array, NULL, move->target, &request.options));
+      result = native_cast((ab_array){owner, array}, move->target, &request.options);
     }
   }
   native_request_end(&request);
@@ -225,8 +241,6 @@ static PyObject *move_one(native_move *move, PyObject *array, const ab_backend *
 
 /* ------------------------------------------------------------------ moving what is in containers */
 
-static PyObject *move_any(native_move *move, PyObject *object, const trail *outer);
-
 /* A container of the same type with other items: exact ones are made here, others by whoever knows how. */
 static PyObject *remade(PyObject *object, PyObject *items) {
   if (PyTuple_CheckExact(object)) return PyList_AsTuple(items);
@@ -234,60 +248,102 @@ static PyObject *remade(PyObject *object, PyObject *items) {
   return PyObject_CallFunctionObjArgs(native_hook.rebuild, object, items, NULL);
 }
 
-static PyObject *move_items(native_move *move, PyObject *object, const trail *here) {
-  const int tuple = PyTuple_Check(object);
-  PyObject *items = PyList_New(0);
-  int changed = 0;
-  for (Py_ssize_t at = 0; items != NULL && at < (tuple ? PyTuple_Size(object) : PyList_Size(object)); at++) {
-    PyObject *item = Py_NewRef(tuple ? PyTuple_GetItem(object, at) : PyList_GetItem(object, at));
-    PyObject *moved = move_any(move, item, here);
-    changed |= moved != item;
-    if (moved == NULL || PyList_Append(items, moved) != 0) Py_CLEAR(items);
-    Py_XDECREF(moved);
-    Py_DECREF(item);
+/* What has become of each container, by its address: {address: (container, moved)}, which keeps both alive. */
+static int remember(native_move *move, PyObject *container, PyObject *moved) {
+  if (move->memo == NULL) move->memo = PyDict_New();
+  PyObject *key = move->memo != NULL ? PyLong_FromVoidPtr(container) : NULL;
+  PyObject *both = key != NULL ? PyTuple_Pack(2, container, moved) : NULL;
+  const int result = both != NULL ? PyDict_SetItem(move->memo, key, both) : -1;
+  Py_XDECREF(both);
+  Py_XDECREF(key);
+  return result;
+}
+
+/* A new reference; NULL without an exception: it was not met yet. */
+static PyObject *remembered(const native_move *move, PyObject *container) {
+  if (move->memo == NULL) return NULL;
+  PyObject *key = PyLong_FromVoidPtr(container);
+  PyObject *both = key != NULL ? PyDict_GetItemWithError(move->memo, key) : NULL;
+  Py_XDECREF(key);
+  return both != NULL ? Py_NewRef(PyTuple_GetItem(both, 1)) : NULL;
+}
+
+/* Until it is done, a container stands for itself: one that contains itself still does so in what it becomes. */
+static int enter_to_move(native_move *move, native_walk *walk, PyObject *container) {
+  if (remember(move, container, container) != 0) return -1;
+  native_level *level = native_walk_enter(walk, container);
+  if (level == NULL) return -1;
+  const int dict = PyDict_Check(container);
+  level->items = dict ? PyDict_New() : PyList_New(0);
+  if (dict) {
+    PyObject *copy = PyDict_Copy(container); /* conversions may run Python, which may change it */
+    if (copy == NULL) return -1;
+    Py_DECREF(level->source);
+    level->source = copy;
   }
-  PyObject *result = items == NULL ? NULL : changed ? remade(object, items) : Py_NewRef(object);
-  Py_XDECREF(items);
+  return level->items != NULL ? 0 : -1;
+}
+
+/* Takes `moved`. */
+static int put(native_level *level, PyObject *moved) {
+  if (moved == NULL) return -1;
+  level->changed |= moved != level->item;
+  const int result =
+      level->key != NULL ? PyDict_SetItem(level->items, level->key, moved) : PyList_Append(level->items, moved);
+  Py_DECREF(moved);
   return result;
 }
 
-static PyObject *move_values(native_move *move, PyObject *object, const trail *here) {
-  PyObject *items = PyDict_New();
-  PyObject *copy = items != NULL ? PyDict_Copy(object) : NULL; /* conversions may run Python, which may change it */
-  int changed = 0;
-  PyObject *key = NULL;
-  PyObject *value = NULL;
-  Py_ssize_t at = 0;
-  while (copy != NULL && items != NULL && PyDict_Next(copy, &at, &key, &value)) {
-    PyObject *moved = move_any(move, value, here);
-    changed |= moved != value;
-    if (moved == NULL || PyDict_SetItem(items, key, moved) != 0) Py_CLEAR(items);
-    Py_XDECREF(moved);
-  }
-  PyObject *result = items == NULL || copy == NULL ? NULL : changed ? remade(object, items) : Py_NewRef(object);
-  Py_XDECREF(copy);
-  Py_XDECREF(items);
-  return result;
+/* What the container has become. New reference. */
+static PyObject *finished(native_move *move, const native_level *level) {
+  if (!level->changed) return Py_NewRef(level->container);
+  PyObject *made = remade(level->container, level->items);
+  if (made != NULL && remember(move, level->container, made) != 0) Py_CLEAR(made);
+  return made;
 }
 
-static PyObject *move_container(native_move *move, PyObject *object, const trail *outer) {
-  if (is_on(outer, object)) return Py_NewRef(object);
-  if (Py_EnterRecursiveCall(" while converting the arrays in containers") != 0) return NULL;
-  const trail here = {object, outer};
-  PyObject *result = PyDict_Check(object) ? move_values(move, object, &here) : move_items(move, object, &here);
-  Py_LeaveRecursiveCall();
-  return result;
-}
-
-static PyObject *move_any(native_move *move, PyObject *object, const trail *outer) {
+static PyObject *move_leaf(native_move *move, PyObject *object) {
   if (is_plain(object)) return Py_NewRef(object);
-  if (is_container(object)) return move_container(move, object, outer);
   const ab_backend *owner = native_owner_of(object, NULL);
   if (owner != NULL) return move_one(move, object, owner);
   return PyErr_Occurred() ? NULL : Py_NewRef(object);
 }
 
-PyObject *native_nested_move(native_move *move, PyObject *object) { return move_any(move, object, NULL); }
+/* One step of a walk. Returns 0, or -1 with an exception; `*whole`: what the outermost container has become. */
+static int move_next(native_move *move, native_walk *walk, PyObject **whole) {
+  native_level *level = native_walk_top(walk);
+  PyObject *moved = NULL;
+  if (!native_walk_next(level)) {
+    moved = finished(move, level);
+    native_walk_leave(walk);
+    if (walk->depth == 0) {
+      *whole = moved;
+      return moved != NULL ? 0 : -1;
+    }
+    level = native_walk_top(walk);
+  } else if (native_is_container(level->item)) {
+    moved = remembered(move, level->item);
+    if (moved == NULL) return PyErr_Occurred() ? -1 : enter_to_move(move, walk, level->item);
+  } else {
+    moved = move_leaf(move, level->item);
+  }
+  return put(level, moved);
+}
+
+static PyObject *move_container(native_move *move, PyObject *object) {
+  PyObject *whole = remembered(move, object);
+  if (whole != NULL || PyErr_Occurred()) return whole;
+  native_walk walk;
+  native_walk_begin(&walk);
+  int result = enter_to_move(move, &walk, object);
+  while (result == 0 && walk.depth > 0) result = move_next(move, &walk, &whole);
+  native_walk_end(&walk);
+  return whole;
+}
+
+PyObject *native_nested_move(native_move *move, PyObject *object) {
+  return native_is_container(object) ? move_container(move, object) : move_leaf(move, object);
+}
 
 /* move(value, target, casting): a result on its way out. */
 NATIVE_CALL(native_move_out) {

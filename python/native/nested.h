@@ -12,13 +12,23 @@ typedef struct native_search {
   const void *home_type;   /* a type whose objects all are arrays of `home`; NULL: none is known */
   int counts;              /* 1: arrays elsewhere matter; 0: they are only looked at for `first` */
   int foreign;             /* set: an array that matters is elsewhere */
-  PyObject *first;         /* set: the first array; borrowed from what was looked at */
+  int wants_axes;          /* 1: `first` is an array of no dimensions only if there is no other */
+  int others;              /* set: `first` is not the only array */
+  int solid;               /* set: `first` is known to have dimensions; looked at only where there is another */
+  PyObject *first;         /* set: the first array. A reference: looking may run Python, which drops what it stood in */
   const ab_backend *owner; /* of `first` */
   PyObject *stand_in;      /* for the caller: what `first` has become, if its dtype is the same. A reference */
 } native_search;
 
 /// Looks at `object`, and into it if it is a tuple, a list or a dict. Returns 0, or -1 with an exception.
 int native_nested_look(native_search *search, PyObject *object);
+/// Drops the references.
+static inline void native_search_end(native_search *search) {
+  Py_CLEAR(search->first);
+  Py_CLEAR(search->stand_in);
+}
+/// 1 if `first` is an array with dimensions, 0 if it has none or is not found yet, -1 with an exception.
+int native_search_is_solid(native_search *search);
 
 /* ------------------------------------------------------------------ moving */
 
@@ -32,13 +42,14 @@ typedef struct native_move {
   int prefers;        /* 1: a first array on the host goes to the target's accelerator, if there is one */
   PyObject *watched;  /* an array whose image at the target is wanted; borrowed, may be NULL */
   PyObject *stand_in; /* set: that image, if it has the same dtype. A reference */
+  PyObject *memo;     /* what has become of containers, so that one met twice is moved once. A reference */
   PyObject *leader;   /* the first array at the target: the others follow it. A reference */
   int led;            /* `place` is known; it is asked for only if there are others */
   DLDevice place;     /* device_type 0: the host, or unknown */
 } native_move;
 
-/// `object` with each array in it brought to the target; itself where nothing changes. Containers keep their type. New
-/// reference.
+/// `object` with each array in it brought to the target; itself where nothing changes. Containers keep their type, and
+/// one that is met twice in the same move is the same one afterwards. New reference.
 PyObject *native_nested_move(native_move *move, PyObject *object);
 /// Makes `array`, which is at the target, the one that the others follow, unless there is one already.
 void native_move_lead(native_move *move, PyObject *array);

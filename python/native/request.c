@@ -68,9 +68,28 @@ int native_scaling_read(PyObject *value, ab_convert_options *options) {
   return read_word(value, words, "scaling", "\"clip\", \"unit\", \"exact\", \"minmax\" or \"wrap\"", &options->scaling);
 }
 
+/* 1 if `read` is all of `value`: Python's integers have more digits than float64. -1: an exception is set. */
+static int is_whole_value(PyObject *value, double read) {
+  PyObject *whole = PyIndex_Check(value) ? PyNumber_Index(value) : NULL;
+  if (whole == NULL) return PyErr_Occurred() == NULL || native_no() == 0 ? 1 : -1; /* a real number */
+  PyObject *again = PyLong_FromDouble(read);
+  const int same = again != NULL ? PyObject_RichCompareBool(again, whole, Py_EQ) : -1;
+  Py_XDECREF(again);
+  Py_DECREF(whole);
+  return same;
+}
+
 int native_nan_read(PyObject *value, ab_convert_options *options) {
   const double read = PyFloat_AsDouble(value);
-  if (read == -1 && PyErr_Occurred()) return -1;
+  const int unread = read == -1 && PyErr_Occurred();
+  if (unread && !PyErr_ExceptionMatches(PyExc_OverflowError)) return -1;
+  if (unread) PyErr_Clear();
+  const int whole = unread ? 0 : is_whole_value(value, read);
+  if (whole < 0) return -1;
+  if (!whole) {
+    PyErr_Format(PyExc_ValueError, "nan must be a number that float64 has, as it travels as one; %R is none", value);
+    return -1;
+  }
   options->nan = read;
   options->flags |= AB_CONVERT_NAN_GIVEN;
   return 0;

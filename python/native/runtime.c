@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include <abpy.h>
+
 #include "native.h"
 
 #if defined(Py_GIL_DISABLED)
@@ -104,7 +106,7 @@ static void failure_release(ab_failure *self) {
   self->object = NULL;
   if (exception == NULL || atomic_load_explicit(&ended, memory_order_acquire)) return; /* then a leak on purpose */
   const PyGILState_STATE state = PyGILState_Ensure();
-  Py_DECREF(exception);
+  abpy_drop_exception(exception); /* who raises it takes it first: a wish to stop is still unheard */
   PyGILState_Release(state);
 }
 

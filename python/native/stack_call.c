@@ -170,6 +170,21 @@ typedef struct unstack_work {
   ab_stack_options options;
 } unstack_work;
 
+/* At most what fits a list of slices. */
+static int64_t multiplied(const int64_t *extents, int32_t axes) {
+  const int64_t most = PY_SSIZE_T_MAX / (int64_t)sizeof(ab_array);
+  int64_t count = 1;
+  int fits = 1;
+  for (int32_t axis = 0; axis < axes; axis++) {
+    if (extents[axis] == 0) return 0; /* whatever the others are */
+    fits = fits && extents[axis] <= most / count;
+    if (fits) count *= extents[axis];
+  }
+  if (fits) return count;
+  PyErr_SetString(PyExc_ValueError, "the array has more slices than a list can hold");
+  return -1;
+}
+
 /* How many slices there are; -1: an exception is set. */
 static int64_t count_slices(unstack_work *w, ab_error *error) {
   int64_t shape[AB_MAX_NDIM], strides[AB_MAX_NDIM];
@@ -187,9 +202,7 @@ static int64_t count_slices(unstack_work *w, ab_error *error) {
     PyErr_Format(PyExc_ValueError, "an array of %d axes has no %dD slices", (int)info.ndim, (int)w->options.slice_ndim);
     return -1;
   }
-  int64_t count = 1;
-  for (int32_t axis = 0; axis < w->options.leading; axis++) count *= shape[axis];
-  return count;
+  return multiplied(shape, w->options.leading);
 }
 
 static PyObject *list_of(ab_array *slices, int64_t count) {

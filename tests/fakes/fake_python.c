@@ -106,6 +106,14 @@ static ab_status start(const ab_call *call) {
   return AB_OK;
 }
 
+static ab_status is_oom(void *self, const ab_failure *failure) {
+  (void)self;
+  if (failure->object == NULL) return AB_OK; /* asked without the lock */
+  leave_behind("is_oom");
+  if (has_flaw("is_oom is interrupted")) PyErr_SetString(PyExc_KeyboardInterrupt, "in is_oom");
+  return AB_OK;
+}
+
 static ab_plugin_vtable slots = {.struct_size = sizeof slots,
                                  .recognizes = recognizes,
                                  .describe = describe,
@@ -114,6 +122,7 @@ static ab_plugin_vtable slots = {.struct_size = sizeof slots,
                                  .release = abpy_release,
                                  .to_dlpack = to_dlpack,
                                  .from_host = from_host,
+                                 .is_oom = is_oom,
                                  .probe = probe,
                                  .start = start};
 

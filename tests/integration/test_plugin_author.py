@@ -97,6 +97,44 @@ def test_an_exception_left_pending_is_blamed_on_its_slot(strips: dict[str, str],
     assert "abpy_error()" in seen["hint"] and seen["cause"] == f"RuntimeError('left by {slot}')"
 
 
+JUDGES = """
+import gc, json
+import arraybridge
+
+def judged(error):
+    try:
+        verdict = arraybridge.is_out_of_memory(error)
+        for _ in range(3):  # what is not lost comes as soon as Python code runs
+            gc.collect()
+        return {"verdict": verdict}
+    except BaseException as raised:
+        return {"raised": repr(raised), "context": repr(raised.__context__)}
+
+def calls():
+    made = []
+    def fail(image):
+        made.append(image)
+        raise RuntimeError("CUDA out of memory. Tried to allocate")
+    try:
+        arraybridge.numpy(fail)([1])
+    except BaseException as raised:
+        return {"raised": repr(raised), "calls": len(made)}
+
+print(json.dumps({"none": judged(KeyError("x")), "memory": judged(MemoryError()), "calls": calls()}))
+"""
+
+
+def test_a_wish_to_stop_that_is_oom_leaves_comes_out(strips: dict[str, str]) -> None:
+    seen = run(strips, "is_oom is interrupted", JUDGES)
+    assert seen["none"]["raised"] == "KeyboardInterrupt('in is_oom')"
+    assert seen["memory"] == {"verdict": True}, "judged before any plugin was asked"
+    assert seen["calls"] == {"raised": "KeyboardInterrupt('in is_oom')", "calls": 1}
+
+
+def test_an_ordinary_exception_that_is_oom_leaves_is_dropped(strips: dict[str, str]) -> None:
+    assert run(strips, "is_oom", JUDGES)["none"] == {"verdict": False}
+
+
 def test_the_quickest_way_finds_who_left_an_exception(strips: dict[str, str]) -> None:
     warm = CASES.replace('"out": ', '"first": said(lambda: arraybridge.convert(strip, "numpy").tolist()),\n    "out": ')
     seen = run(strips, "describe", warm, FAKE_TENSOR="1")

@@ -104,7 +104,7 @@ START_TEST(aliasing_of_what_can_be_written_is_told) {
 }
 END_TEST
 
-START_TEST(what_can_be_written_is_copied_for_late_readers_if_that_is_asked_for) {
+START_TEST(what_can_be_written_is_copied_for_late_readers_and_immutable_arrays_if_that_is_asked_for) {
   grid(f32);
   options.flags = AB_CONVERT_COPY_LATE_READS;
   expect_shared(); /* the target reads nothing later */
@@ -112,6 +112,12 @@ START_TEST(what_can_be_written_is_copied_for_late_readers_if_that_is_asked_for) 
   right.can[0].flags |= AB_READS_HOST_LATER;
   expect_pivot(AB_STEP_EXCHANGE, "after the call");
   source->mutability = AB_IMMUTABLE; /* nobody writes it */
+  expect_shared();
+  source->mutability = AB_MUTABLE;
+  toy_forget(&right);
+  right.can[0].flags = AB_ACCEPTS_EMPTY | AB_MAKES_IMMUTABLE;
+  expect_pivot(AB_STEP_EXCHANGE, "do not change");
+  source->mutability = AB_IMMUTABLE;
   expect_shared();
   source->mutability = AB_MUTABLE;
   ck_assert_int_eq(convert_to(&left), AB_OK); /* at home: nobody else reads it */
@@ -248,7 +254,7 @@ Suite *unit_suite(void) {
   tcase_add_test(tests, immutable_arrays_are_shared_unless_a_copy_is_asked_for);
   tcase_add_test(tests, mutable_arrays_are_shared_unless_a_copy_is_asked_for);
   tcase_add_test(tests, aliasing_of_what_can_be_written_is_told);
-  tcase_add_test(tests, what_can_be_written_is_copied_for_late_readers_if_that_is_asked_for);
+  tcase_add_test(tests, what_can_be_written_is_copied_for_late_readers_and_immutable_arrays_if_that_is_asked_for);
   tcase_add_test(tests, a_framework_that_copies_after_all_is_recorded_so);
   tcase_add_test(tests, reports_of_plugins_reach_the_record);
   tcase_add_test(tests, lazily_conjugated_arrays_are_never_read_nor_shared);

@@ -3,6 +3,9 @@
  * enqueued and what is done, and events that remember how much had been enqueued. */
 #include "check_main.h"
 #include "lease.h"
+
+#include <sched.h>
+
 #include "memory.h"
 #include "release.h"
 #include "tensor.h"
@@ -352,6 +355,41 @@ START_TEST(streams_are_kept_alive_until_they_are_done) {
 }
 END_TEST
 
+static atomic_int asked;
+static void ask(void *self) {
+  (void)self;
+  atomic_fetch_add(&asked, 1);
+}
+
+START_TEST(somebody_asks_for_what_is_left_over) {
+  const ab_runtime runtime = {.struct_size = sizeof runtime, .kind = 1, .request_drain = ask};
+  const ab_bridge_options options = {.struct_size = sizeof options, .runtime = &runtime};
+  ck_assert_int_eq(ab_bridge_new(&options, &bridge, NULL), AB_OK);
+  const ab_stream stream = stream_of(1, AB_STREAM_IMMORTAL);
+  DLManagedTensorVersioned *tensor = lend(&stream, 0);
+  enqueued[1] = 1;
+  tensor->deleter(tensor);
+  ck_assert_int_eq(atomic_load(&asked), 0);
+  ab_bridge_drain(bridge); /* not done yet: from here on the program does not call again */
+  while (atomic_load(&asked) < 3) sched_yield();
+  ck_assert_int_eq(given_back, 0);
+  done[1] = 1;
+  ab_bridge_drain(bridge);
+  ck_assert_int_eq(given_back, 1);
+}
+END_TEST
+
+START_TEST(without_a_runtime_it_goes_back_by_itself) {
+  const ab_stream stream = stream_of(1, AB_STREAM_IMMORTAL);
+  DLManagedTensorVersioned *tensor = lend(&stream, 0);
+  enqueued[1] = 1;
+  tensor->deleter(tensor);
+  ab_bridge_drain(bridge);
+  done[1] = 1;
+  while (((volatile int *)&given_back)[0] == 0) sched_yield();
+}
+END_TEST
+
 Suite *unit_suite(void) {
   Suite *const suite = suite_create("lease");
   TCase *const tests = unit_case(suite, "lease", setup, teardown);
@@ -367,5 +405,7 @@ Suite *unit_suite(void) {
   tcase_add_test(tests, settling_waits_for_the_devices);
   tcase_add_test(tests, a_borrower_that_orders_by_itself_is_fenced_first);
   tcase_add_test(tests, streams_are_kept_alive_until_they_are_done);
+  tcase_add_test(tests, somebody_asks_for_what_is_left_over);
+  tcase_add_test(tests, without_a_runtime_it_goes_back_by_itself);
   return suite;
 }

@@ -240,6 +240,9 @@ START_TEST(rules_are_refused_by_mutability) {
       {AB_MUTABLE, AB_CONVERT_COPY_LATE_READS, AB_READS_HOST_LATER, "after the call"},
       {AB_MUTABLE, 0, AB_READS_HOST_LATER, NULL},
       {AB_IMMUTABLE, AB_CONVERT_COPY_LATE_READS, AB_READS_HOST_LATER, NULL},
+      {AB_MUTABLE, AB_CONVERT_COPY_LATE_READS, AB_MAKES_IMMUTABLE, "do not change"},
+      {AB_MUTABLE, 0, AB_MAKES_IMMUTABLE, NULL},
+      {AB_IMMUTABLE, AB_CONVERT_COPY_LATE_READS, AB_MAKES_IMMUTABLE, NULL},
       {3, 0, 0, "read-only"},
   };
   for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {

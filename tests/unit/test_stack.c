@@ -469,6 +469,44 @@ START_TEST(counts_and_axes_are_checked) {
 }
 END_TEST
 
+START_TEST(an_array_that_lies_about_its_shape_is_not_taken_apart) {
+  volume(3);
+  source->device = (DLDevice){kDLCPU, 0};
+  source->flags = AB_INFO_HOST_ACCESSIBLE;
+  left.flaw = TOY_WRONG_SHAPE;
+  ck_assert_int_eq(unstack(3), AB_INVALID_TENSOR);
+  left.flaw = TOY_WRONG_NDIM;
+  ck_assert_int_eq(unstack(3), AB_INVALID_TENSOR);
+}
+END_TEST
+
+/* Asked in each slot of the source: what somebody else may do between any two of them. */
+static int empties_the_source(void) {
+  if (atomic_load(&left.describe.calls) > 1) source->shape[0] = 0;
+  return 1;
+}
+
+START_TEST(an_array_that_changes_while_it_is_looked_at_is_not_taken_apart) {
+  volume(3);
+  left.has_lock = empties_the_source;
+  ck_assert_int_eq(unstack(3), AB_INVALID_TENSOR);
+  expect_text("changed while it was being looked at");
+}
+END_TEST
+
+START_TEST(more_slices_than_can_be_counted_are_an_error) {
+  volume(0);
+  source->shape[0] = INT64_C(1) << 40;
+  source->shape[1] = INT64_C(1) << 40; /* 2^80 slices of nothing are 0 modulo 2^64 */
+  source->shape[2] = 0;
+  stack_options.leading = 2;
+  ck_assert_int_eq(unstack(0), AB_INVALID_ARGUMENT);
+  expect_text("more slices than can be counted");
+  stack_options.leading = 3;
+  ck_assert_msg(unstack(0) == AB_OK, "%s", error.text);
+}
+END_TEST
+
 START_TEST(every_failing_allocation_leaves_no_slice) {
   volume(3);
   int64_t nth = 0;
@@ -517,6 +555,9 @@ Suite *unit_suite(void) {
   tcase_add_test(tests, a_slice_that_fails_takes_the_others_with_it);
   tcase_add_test(tests, what_cannot_be_shared_is_brought_to_the_host_once);
   tcase_add_test(tests, counts_and_axes_are_checked);
+  tcase_add_test(tests, an_array_that_lies_about_its_shape_is_not_taken_apart);
+  tcase_add_test(tests, an_array_that_changes_while_it_is_looked_at_is_not_taken_apart);
+  tcase_add_test(tests, more_slices_than_can_be_counted_are_an_error);
   tcase_add_test(tests, every_failing_allocation_leaves_no_slice);
   return suite;
 }

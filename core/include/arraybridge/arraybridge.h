@@ -205,6 +205,14 @@ AB_API ab_status ab_detect(ab_bridge *bridge, void *object, const ab_backend **b
 ///
 /// Ownership: borrows `type`.    Threads: any-thread, no lock needed.    Since: 1.0
 AB_API const ab_backend *ab_detect_type(const ab_bridge *bridge, const void *type);
+/// Declares that work on `stream`, which no conversion has named, uses the array's memory: it is given back only after
+/// what has been enqueued there until the array is dropped. For an array that was made by a conversion, or whose
+/// framework can be told (torch's record_stream).
+///
+/// Ownership: borrows both.    Threads: any-thread; takes the runtime's lock. Not from deleters.
+/// Returns: AB_OK; AB_INVALID_ARGUMENT host memory; AB_STREAM; AB_UNSUPPORTED nobody could be told.
+/// Since: 1.0
+AB_API ab_status ab_array_record_stream(const ab_array *array, const ab_stream *stream, ab_error *error);
 /// Releases the reference that `array` owns and zeroes it; an empty one and NULL are fine.
 AB_API void ab_array_release(ab_array *array);
 /// Describes an array. `shape` and `strides` (bytes) have room for AB_MAX_NDIM values; `info` points to them.
@@ -228,6 +236,9 @@ enum {
   /// are immutable by convention, so that whoever writes to it next changes nothing. (A hand-over otherwise, told as
   /// AB_REPORT_ALIASES_MUTABLE.)
   AB_CONVERT_COPY_LATE_READS = 1u << 7,
+  /// `release="context"`: device memory goes back only after all streams of its context are done with what was enqueued
+  /// before the drop, those included that nobody has named. Breaks captures; needs driver 12.5, else the host waits.
+  AB_CONVERT_RELEASE_CONTEXT = 1u << 8,
   AB_CONVERT_NO_RECOVERY = 1u << 16  ///< out-of-memory is reported at once: the caller has a recovery of its own
 };
 
@@ -331,6 +342,42 @@ AB_API ab_status ab_convert(ab_bridge *bridge, const ab_array *source, const ab_
 /// then the steps that would be taken. Returns: as ab_convert(); the record is valid in each case.
 AB_API ab_status ab_plan(ab_bridge *bridge, const ab_array *source, const ab_backend *target,
                          const ab_convert_options *options, ab_record *record, ab_error *error);
+
+/* ------------------------------------------------------------------ streams */
+
+/// The work of one framework on one stream for a while, as that of a decorated function.
+typedef struct ab_stream_scope ab_stream_scope;
+
+/// Makes a stream the one that `backend` works on, on the calling thread and `device`: `stream`, or if that is NULL one
+/// of ours, which the thread keeps while it has a scope of this device, and gets again if it can. It first waits for
+/// the callers' current streams: of `backend`, and of each framework that owns one of the `count` arguments on the
+/// device. Where there is nothing to enter `*scope` is NULL, which the functions below take as well: on the host, and,
+/// without a `stream`, on devices other than CUDA's, for frameworks that order their work themselves (they are left to
+/// it), and while the framework's current stream is being captured.
+///
+/// Ownership: borrows `arguments`; retains `stream`, of kind BORROWED it must last as long as the scope; gives `*scope`.
+/// Threads: any-thread; scopes of a thread end last in first out.    Stream: ordered-after the callers' streams.
+/// Returns: AB_OK; AB_STREAM one of the streams is being captured, or `stream` is of another device; AB_UNSUPPORTED the
+/// framework cannot be given `stream`; AB_NO_DEVICE; AB_UNAVAILABLE; AB_OOM; what the driver or a slot said. On failure
+/// the current streams are what they were.
+/// Since: 1.0
+AB_API ab_status ab_stream_scope_enter(ab_bridge *bridge, const ab_backend *backend, DLDevice device,
+                                       const ab_stream *stream, const ab_array *arguments, uint32_t count,
+                                       ab_stream_scope **scope, ab_error *error);
+/// The scope's stream; NULL for NULL. Borrowed until the scope ends.
+AB_API const ab_stream *ab_stream_scope_stream(const ab_stream_scope *scope);
+/// Says that `array` leaves the scope, a result: its framework's current stream is one more that waits when the scope
+/// ends, and where it is the scope's own framework its allocator is told who will use the memory.
+///
+/// Ownership: borrows `array`.    Threads: the scope's.    Returns: AB_OK; what a slot said.    Since: 1.0
+AB_API ab_status ab_stream_scope_add(ab_stream_scope *scope, const ab_array *array, ab_error *error);
+/// Ends a scope: the stream that was current before is so again, and the current streams of all who took part, as they
+/// were at the entry, wait for the scope's. Events, no waiting of the host. NULL is fine.
+///
+/// Ownership: takes `scope`, also on failure, but for AB_INVALID_ARGUMENT.    Threads: the scope's.
+/// Returns: AB_OK; AB_INVALID_ARGUMENT another thread's, or not the last one entered; AB_STREAM the scope's stream is
+/// being captured; what the driver said: then somebody may not wait.    Since: 1.0
+AB_API ab_status ab_stream_scope_exit(ab_stream_scope *scope, ab_error *error);
 
 /* ------------------------------------------------------------------ looking at values */
 
@@ -451,7 +498,8 @@ typedef struct ab_holding {
 typedef int (*ab_holding_visitor)(void *context, const ab_holding *holding);
 
 /// Shows what the process and each live backend hold on `device` (device_type 0: everywhere). Live is a backend whose
-/// framework the process has imported; none is imported for this, and no device is touched that is not in use.
+/// framework the process has imported; none is imported for this, and no device is touched that is not in use. Who has
+/// touched none (AB_HOLDING_IDLE) is shown only where all devices are.
 ///
 /// Threads: any-thread; takes the runtime's lock where it must.
 /// Returns: AB_OK; AB_INVALID_ARGUMENT; AB_CANCELLED the program was asked to stop; AB_ENDING.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "device/device.h"
 
+#include "device/cuda.h"
 #include "device/opencl.h"
 
 #include <arraybridge/arraybridge.h>
@@ -9,8 +10,8 @@ static const struct {
   DLDeviceType type;
   const ab_device_ops *ops;
 } layers[] = {
-    {kDLCPU, &ab__host_ops},
-    {kDLOpenCL, &ab__opencl_ops},
+    {kDLCPU, &ab__host_ops},      {kDLOpenCL, &ab__opencl_ops},    {kDLCUDA, &ab__cuda_ops},
+    {kDLCUDAHost, &ab__cuda_ops}, {kDLCUDAManaged, &ab__cuda_ops},
 };
 
 const ab_device_ops *ab__device_ops(DLDeviceType type) {

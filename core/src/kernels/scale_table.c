@@ -289,8 +289,17 @@ COUNT(not_finite_FLOAT64, uint64_t, (x & UINT64_C(0x7ff0000000000000)) == UINT64
 COUNT(not_finite_E4M3FN, uint8_t, (x & 0x7f) == 0x7f)
 COUNT(not_finite_E5M2, uint8_t, (x & 0x7c) == 0x7c)
 
-static int64_t not_finite_COMPLEX64(const char *from, int64_t count) { return not_finite_FLOAT32(from, 2 * count); }
-static int64_t not_finite_COMPLEX128(const char *from, int64_t count) { return not_finite_FLOAT64(from, 2 * count); }
+// A number is what either half is; of two infinite halves one number has become infinite.
+typedef struct narrow_pair {
+  uint32_t real, imaginary;
+} narrow_pair;
+typedef struct wide_pair {
+  uint64_t real, imaginary;
+} wide_pair;
+#define ALL_SET(half, bits) ((((half) & (bits)) == (bits)))
+COUNT(not_finite_COMPLEX64, narrow_pair, ALL_SET(x.real, 0x7f800000u) | ALL_SET(x.imaginary, 0x7f800000u))
+COUNT(not_finite_COMPLEX128, wide_pair,
+      ALL_SET(x.real, UINT64_C(0x7ff0000000000000)) | ALL_SET(x.imaginary, UINT64_C(0x7ff0000000000000)))
 
 ab__count_kernel ab__scale_not_finite(int from) {
   static const ab__count_kernel table[AB__DTYPE_COUNT] = {

@@ -70,7 +70,8 @@ static uint64_t digits_of(double x, int *places) {
 // x · (2^bits - 1), and for signed types (x · (2^bits - 1) - 1) / 2. What is below 2^-3 decides nothing but its sign.
 static ab__verdict unit(double x, const ab__integer *type, uint64_t *bits) {
   if (!(x >= -1 && x <= 1)) return AB__VERDICT_NONE;
-  if (!type->is_signed && x < 0) return saturated(type, 1, bits);
+  if (!type->is_signed && x * (double)type->highest < -0.5) return saturated(type, 1, bits);
+  if (!type->is_signed && x < 0) x = 0; /* rounded, as any number is */
   int places = 0;
   const wide product = (wide)digits_of(x, &places) * (UINT64_MAX >> (64 - type->bits));
   const int tiny = places > DOUBLE_DIGITS + 64 + 3;

@@ -94,7 +94,8 @@ typedef struct ab_device_ops {
   /// Gives a host address for device memory. Undone by unmap.
   ab_status (*map)(const ab_call *call, const ab_memory *device, ab_memory *host);
   ab_status (*unmap)(const ab_call *call, const ab_memory *host);
-  /// Records the work enqueued on call->stream so far. Gives `*event`. AB_STREAM on a stream that captures.
+  /// Records the work enqueued on call->stream so far. Gives `*event`. AB_STREAM on a stream that captures. Of kind
+  /// AB_STREAM_UNKNOWN, the stream stands for every stream of its device's context; AB_UNSUPPORTED where no event can.
   ab_status (*event_record)(const ab_call *call, void **event);
   /// Makes call->stream wait for `event`; the host does not wait. With a NULL stream the host waits.
   ab_status (*event_wait)(const ab_call *call, void *event);
@@ -102,7 +103,7 @@ typedef struct ab_device_ops {
   ab_status (*event_query)(const ab_call *call, void *event, int32_t *done);
   /// Takes `event`.
   void (*event_release)(const ab_call *call, void *event);
-  /// Blocks until all work enqueued on call->stream is done.
+  /// Blocks until all work enqueued on call->stream is done. Kind AB_STREAM_UNKNOWN: as for event_record.
   ab_status (*stream_finish)(const ab_call *call);
   /// Brings flags, id and capture_id of `stream` up to date.
   ab_status (*stream_state)(const ab_call *call, ab_stream *stream);
