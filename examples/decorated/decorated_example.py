@@ -50,6 +50,8 @@ def main() -> int:
         quantities.write_quantities(options.output / "quantities.csv", rows)
         quantities.write_objects(options.output / "objects.csv", samples, releases)
 
+    if not console.is_terminal:  # a pipe has no width of its own: 80 would cut the tables
+        console.width = max(console.width, quantity_table.WIDE)
     quantity_table.show(console, samples, releases, rows, checks)
     for name in ("decorated.png", "quantities.txt", "quantities.csv", "objects.csv"):
         console.print(f"  {(options.output / name).resolve()}", highlight=False, soft_wrap=True)

@@ -15,7 +15,7 @@ from rich.table import Table
 from sample_images import Sample, three_labels
 
 WIDE = 118
-"""Characters in a line of the file."""
+"""Characters in a line of the file, and of a pipe."""
 OBJECTS = 5
 """How many objects of each sample the table shows."""
 

@@ -11,7 +11,17 @@ themselves is loaded when it is first asked for.
 from __future__ import annotations
 
 from ._library import native
-from .calls import convert, convert_memory, describe, detect_memory_type, drain, pending, plan, prepare
+from .calls import (
+    convert,
+    convert_memory,
+    describe,
+    detect_memory_type,
+    drain,
+    pending,
+    plan,
+    prepare,
+    record_stream,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,6 +126,7 @@ __all__ = [
     "plan",
     "prepare",
     "process_slices",
+    "record_stream",
     "records",
     "run_with_recovery",
     "scale",

@@ -32,7 +32,8 @@ class Attempts:
     """
 
     __slots__ = (
-        "_args", "_declaration", "_engine", "_kwargs", "_native", "_on_host", "_watch", "named", "reference", "taken",
+        "_args", "_declaration", "_engine", "_failed", "_kwargs", "_native", "_on_host", "_watch", "named", "reference",
+        "taken",
     )  # fmt: skip
 
     def __init__(self, declaration: Declaration, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -40,6 +41,7 @@ class Attempts:
         self._args = args
         self._kwargs = kwargs
         self._engine: Recovery | None = None
+        self._failed: Exception | None = None
         self._native: Any = None
         self._watch: Any = None
         self._on_host = False
@@ -62,17 +64,25 @@ class Attempts:
         if self._native is not None and on_host == self._on_host:
             return
         native = self._declaration.on_host() if on_host else self._declaration.native
-        self.taken, self.named, self.reference = native.begin(self._args, self._kwargs)
-        self._native, self._on_host = native, on_host
-        self._watch = self._declaration.watch(self.taken, self.named)
+        failed, self._failed = self._failed, None  # it leads back to this call: held no longer than it is needed
+        try:
+            self.taken, self.named, self.reference = native.begin(self._args, self._kwargs)
+        except Exception as error:
+            if failed is None or not _lacks_host(failed, error):
+                raise
+        else:
+            self._native, self._on_host = native, on_host
+            self._watch = self._declaration.watch(self.taken, self.named)
+            return
+        raise failed
 
     def took(self, taken: tuple[Any, ...], named: dict[str, Any]) -> None:
         """Say that the first attempt has been made, and with what."""
         self.taken, self.named, self._native = taken, named, self._declaration.native
 
-    def take(self, value: Any) -> Any:
-        """One more argument, converted like those of ``begin``."""
-        return self._native.take(value)
+    def take(self, value: Any, *chosen: bool) -> Any:
+        """One more argument, converted like those of ``begin``; ``chosen``: whether ``convert=`` names it."""
+        return self._native.take(value, *chosen)
 
     def run(self) -> Any:
         """Call the function, and again as long as that may help."""
@@ -91,9 +101,13 @@ class Attempts:
         """
         engine = self.engine
         if engine is None:
+            self._declaration.note(error)
             return False
         engine.watch = self._watch
-        return engine.decide(error, (*self.taken, *self.named.values())) != "raise"
+        action = engine.decide(error, (*self.taken, *self.named.values()))
+        if action == "host":
+            self._failed = error
+        return action != "raise"
 
     # ------------------------------------------------------------ in-place changes
 
@@ -106,6 +120,16 @@ class Attempts:
 
         text = f"{self._declaration.name}() has changed an input in place, {names[0]}: say idempotent=False"
         warn(text, RuntimeWarning, stacklevel=level)
+
+
+def _lacks_host(failed: Exception, error: Exception) -> bool:
+    """Whether ``error`` says that there is no host to go to; the failure before it, which is told, is what matters."""
+    from .recovery import is_out_of_memory, note_no_host
+
+    if is_out_of_memory(error):
+        return False
+    note_no_host(failed, error)
+    return True
 
 
 def watch_of(declaration: Declaration, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -83,6 +83,9 @@ if TYPE_CHECKING:
     def pending() -> tuple[int, int]:
         """Number of releases that wait for their turn, and the bytes they hold back."""
 
+    def record_stream(x: object, stream: object) -> None:
+        """Declare that work on ``stream``, which no conversion has named, uses the memory of ``x``."""
+
 else:
     convert = native.convert
     convert_memory = native.convert_memory
@@ -92,6 +95,7 @@ else:
     prepare = native.prepare
     drain = native.drain
     pending = native.pending
+    record_stream = native.record_stream
 
 
 # What the native module calls when it needs it; nothing of it is imported before.

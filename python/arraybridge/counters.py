@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import RLock
 
 from .observer import ConversionObserver
 from .report import duration
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 #: What makes two conversions the same kind.
 _KIND = ("source_library", "source_device", "target_library", "target_device", "mechanism", "declined_mechanisms")
 
-_lock = Lock()
+#: Not a Lock: a signal's handler that converts comes here on the thread that it has interrupted here.
+_lock = RLock()
 
 
 class ConversionTotal:

@@ -28,7 +28,7 @@ func : callable
     decorator with its keywords set is given.
 input_type, output_type : str or enum member
     Which framework the function works in, and which one its results go to; ``output_type="input"``: the framework of
-    the caller's first array.
+    the caller's first array. The first array is here, and below, one of no dimensions only if there is no other.
 contract : callable or declaration, optional
     ``contract(result)`` is asked about each result as the function gives it; if the answer is false a ValueError says
     so. An enum member or an object of a class of yours is kept as ``__processing_contract__`` for a runtime to read.
@@ -38,26 +38,33 @@ device : str or object, optional
 gpu_id : int, optional
     Where arrays on the host go. None: to the device of the first array. Arrays on a device of the framework stay.
 dtype_conversion : optional
-    ``"preserve"`` (results get the dtype of the first array), ``"native"``, or the name of a dtype.
+    ``"preserve"`` (results get the dtype of the first array), ``"native"``, or the name of a dtype. Of a tuple element
+    0 is the result that is meant. Numbers, and vectors from an image, are measurements and stay as they are under
+    ``"preserve"``; slice by slice it is the slice that counts. A table with two axes from a whole 3-D image looks like
+    an image and is rounded to integers: say ``"native"``.
 dtype_config_default : object, optional
     The same, as an object with ``default_dtype_conversion``.
 scaling : {"clip", "unit", "exact", "minmax", "wrap"}, optional
-    How real numbers become integers.
+    How real numbers become integers. None: ``"clip"``, with a warning that counts the values beyond the range, and an
+    error where nothing but 0 and 1 would be left of fractions. Said explicitly, ``"clip"`` is quiet.
 nan : float, optional
     What stands in integer results in place of NaN, which is an error otherwise.
 labels : bool, optional
     True: integer results are labels and keep their dtype.
 casting : {"same_kind", "no", "safe", "unsafe"}, optional
-    What may happen to a dtype that the framework lacks, said once as a warning.
+    What may happen to a dtype that the framework lacks, said once as a warning. Whatever is said here, integers that
+    the narrower type does not have are an error, and numbers that become infinite are told of each time.
 slice_by_slice_default : bool, optional
-    Whether the first argument is taken apart along its leading axes where a call does not say so.
+    Whether the first argument is taken apart along its leading axes where a call does not say so. For plain functions
+    and methods only: generators give their results one after the other, and coroutines have to be awaited.
 progress : bool or callable, optional
     As of ``process_slices``.
 batch : int, optional
     The function takes and gives stacks: where the image is taken apart, it is given up to so many slices at a time;
     after out-of-memory half as many.
 oom_recovery : bool, optional
-    After out-of-memory caches are cleared and the function is called again, unless it has begun to give results.
+    After out-of-memory caches are cleared and the function is called again, unless it has begun to give results. Such
+    an error that leaves the function in the end has a note that says who holds what, here as with False.
 max_retries : int, optional
     How often. None: as the options say.
 host_fallback : bool, optional
@@ -76,9 +83,15 @@ TypeError, ValueError
 Notes
 -----
 Arrays stand anywhere in the arguments and results: in tuples, lists and dicts, which keep their types; elsewhere they
-are not looked for. NumPy scalars, and NumPy arrays of text, objects, dates and records, pass untouched. What is written
-to an input while the function runs, or after it, never shows in a result: where a framework may read host memory late,
-a writable array is copied.
+are not looked for. NumPy scalars, and NumPy arrays of text, objects, dates and records, pass untouched.
+
+Memory is shared where that is possible. Into JAX, TensorFlow and pyclesperanto, whose arrays are not expected to change
+or are read late, an array that can be written is copied, in arguments and results alike: what is written to it later
+never shows there. Otherwise memory is what it is in plain Python. A view that the function returns (``x[1:]``, or ``x``
+itself) is a view of the caller's array, in another framework as well. A body that works in place (``x.add_(1)``,
+``x[:] = 0``) writes to the caller's array where that is shared, to a JAX or TensorFlow array given to ``@torch`` or
+``@pyclesperanto`` as well (NumPy gets them as not writeable). ``arraybridge.options(immutable="copy")`` copies those,
+``options(mutable="copy")`` all that can be written; what is at home already is never copied.
 
 Under jax.jit, grad and vmap, torch.func and tf.function, results that stand for values not yet known stay in their
 framework whatever ``output_type`` says. Under torch.compile a function of torch is part of the graph, its conversions
@@ -242,13 +255,24 @@ NAMES = ("numpy", "cupy", "torch", "tensorflow", "jax", "pyclesperanto")
 
 #: What the module of this name in the older API had beside them, and where it lives now.
 _OLDER = {
+    "Array": "arrays",
+    "ArrayLibrary": "libraries",
+    "ArrayPayload": "array_payload",
     "DtypeConversion": "policy",
     "DtypeConversionConfig": "dtype_config",
+    "F": "types",
+    "MemoryContractAttribute": "types",
+    "MemoryType": "types",
     "PRESERVE_INPUT_DTYPE_CONFIG": "dtype_config",
     "PreserveInputDtypeConfig": "dtype_config",
+    "SCALING_FUNCTIONS": "scaling",
     "SliceBySliceRuntimeParameter": "dtype_config",
     "ThreadGPUContext": "thread_context",
+    "_FRAMEWORK_OPS": "framework_ops",
+    "_execute_with_oom_recovery": "oom_recovery",
     "_get_thread_gpu_context": "thread_context",
+    "optional_import": "utils",
+    "process_slices": "stacks",
 }
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
+    from .recovery import Recovery
+
 #: Kind and size in bits of every dtype that can be computed with: ``b``, ``u``, ``i``, ``f``, ``c``, as NumPy has them.
 DTYPES: dict[str, tuple[str, int]] = {
     "bool": ("b", 8),
@@ -31,6 +33,10 @@ DTYPES: dict[str, tuple[str, int]] = {
     "float8_e4m3fn": ("f", 8), "float8_e5m2": ("f", 8), "bfloat16": ("f", 16), "float16": ("f", 16),
     "float32": ("f", 32), "float64": ("f", 64), "complex64": ("c", 64), "complex128": ("c", 128),
 }  # fmt: skip
+
+
+#: What stands for dtypes that JAX does not have without x64.
+_NARROW = {"int64": "int32", "uint64": "uint32", "float64": "float32", "complex128": "complex64"}
 
 
 def integer_range(dtype: str) -> tuple[int, int]:
@@ -305,7 +311,7 @@ def _in_unit(work: _Work, x: Any, odd: Any) -> Any:
     x = ops.fill(x, odd, 0)
     if low == 0:
         if work.checked:
-            work.saturated = ops.count(x < 0)
+            work.saturated = ops.count(x * float(high) < -0.5)  # what is nearer to 0 is rounded, as any number is
         return ops.round(ops.fill(x, x < 0, 0) * float(high))
     stretched = x * float(high - low)
     y = ops.round((stretched - 1) * 0.5)
@@ -434,7 +440,32 @@ def change(
     MemoryConversionError
         ``WOULD_CAST``, with the first value that has no place and its index.
     """
+    if not checked:  # torch.compile follows this
+        return _changed(x, backend, have, goal, scaling, nan, checked)
+    engine: Recovery | None = None
+    while True:
+        try:
+            return _changed(x, backend, have, goal, scaling, nan, checked)
+        except Exception as error:
+            engine = engine or _recovery()
+            if engine.decide(error) == "raise":
+                raise
+
+
+def _recovery() -> Recovery:
+    """As conversions have it; those on the host bring their own."""
+    from .recovery import Recovery
+    from .settings import options
+
+    return Recovery(max_retries=options.get("max_retries"))
+
+
+def _changed(
+    x: Any, backend: str, have: str, goal: str, scaling: str, nan: float | None, checked: bool
+) -> tuple[Any, int, int]:
     ops = _operations(backend, not checked)
+    if ops.wide == 32:
+        goal = _NARROW.get(goal, goal)  # what the framework itself makes of it there
     work = _Work(ops, backend, have, goal, scaling, nan, checked)
     with ops.scope():
         return _change(work, x), work.saturated, work.overflowed

@@ -115,6 +115,8 @@ def stack_into(
 
 
 def _rows_numpy(array: Any) -> list[Any]:
+    if array.ndim == 1:  # its items are NumPy scalars, and these are no arrays
+        return [array[index, ...] for index in range(len(array))]
     return list(array)
 
 

@@ -82,14 +82,17 @@ class MemoryReport(Value):
     ----------
     holdings : tuple of MemoryHolding
         The process first, then each framework that is imported, on each of its devices.
+    remark : str
+        Why there are none: nobody uses the device that was asked for. Else empty.
     """
 
-    __slots__ = ("holdings",)
+    __slots__ = ("holdings", "remark")
 
     holdings: tuple[MemoryHolding, ...]
+    remark: str
 
-    def __init__(self, holdings: tuple[MemoryHolding, ...]) -> None:
-        self._fill({"holdings": holdings})
+    def __init__(self, holdings: tuple[MemoryHolding, ...], remark: str = "") -> None:
+        self._fill({"holdings": holdings, "remark": remark})
 
     def __iter__(self) -> Iterator[MemoryHolding]:
         return iter(self.holdings)
@@ -112,6 +115,8 @@ class MemoryReport(Value):
         return any(holding.cleared for holding in self.holdings)
 
     def __str__(self) -> str:
+        if self.remark:
+            return self.remark
         rows = self._rows()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -137,7 +142,9 @@ def _merged(rows: list[dict[str, Any]], cleared: dict[str, dict[str, Any]]) -> I
         taken = ("returned", "pooled", "cleared", "clear_reason")
         yield values if what is None else {**values, **{name: what[name] for name in taken}}
     several = "all its devices together: what they hold stands above"
-    yield from ({**values, "reason": several} for values in cleared.values())
+    for name, values in cleared.items():
+        if name in names:  # who has not the device that was asked for has no row
+            yield {**values, "reason": several}
 
 
 def clear_caches(device: object = None) -> MemoryReport:
@@ -160,6 +167,12 @@ def clear_caches(device: object = None) -> MemoryReport:
     return MemoryReport(tuple(MemoryHolding(values) for values in _cleared(place).values()))
 
 
+def _nobody(device: object) -> str:
+    """What to say of a device that no row is about."""
+    used = sorted({values["device"] for values in native.holdings(0, 0) if values["device"]})
+    return f"no framework that is in use here has a device {device}; those in use have {', '.join(used) or 'none'}"
+
+
 def memory_report(device: object = None, *, clear: bool = False) -> MemoryReport:
     """Say what each imported framework holds, and the process as a whole.
 
@@ -179,4 +192,5 @@ def memory_report(device: object = None, *, clear: bool = False) -> MemoryReport
     """
     place = native.read_device(device)
     cleared = _cleared(place) if clear else {}
-    return MemoryReport(tuple(MemoryHolding(values) for values in _merged(native.holdings(*place), cleared)))
+    holdings = tuple(MemoryHolding(values) for values in _merged(native.holdings(*place), cleared))
+    return MemoryReport(holdings, "" if holdings else _nobody(device))

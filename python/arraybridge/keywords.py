@@ -70,11 +70,25 @@ def _check_flag(name: str, value: object) -> None:
         raise TypeError(f"{name} must be True or False, not {value!r}")
 
 
+def _check_count(name: str, value: Any, least: int) -> None:
+    problem = f"{name} must be a whole number from {least}, not {value!r}"
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(problem) from None
+    if isinstance(value, bool) or number < least:
+        raise ValueError(problem)
+
+
 def _check_number(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or index(value) < 0:
-        raise ValueError(f"{name} must be a number from 0, not {value!r}")
+    if value is not None:
+        _check_count(name, value, 0)
+
+
+def _check_retries(value: Any) -> None:
+    _check_number("max_retries", value)
+    if value is not None and index(value) > 1000:
+        raise ValueError(f"max_retries must be a number from 0 (never again) to 1000, not {value!r}")
 
 
 def _check_place(device: object, gpu_id: Any) -> None:
@@ -94,10 +108,10 @@ def check_said(said: Said) -> None:
     for name in ("host_fallback", "labels"):
         if getattr(said, name) is not None:
             _check_flag(name, getattr(said, name))
-    _check_number("max_retries", said.max_retries)
+    _check_retries(said.max_retries)
     _check_place(said.device, said.gpu_id)
-    if said.batch is not None and (isinstance(said.batch, bool) or index(said.batch) < 1):
-        raise ValueError(f"batch must be a number from 1, not {said.batch!r}")
+    if said.batch is not None:
+        _check_count("batch", said.batch, 1)
     if said.progress is not None and not isinstance(said.progress, bool) and not callable(said.progress):
         raise TypeError(f"progress must be True, False or a callable, not {said.progress!r}")
 

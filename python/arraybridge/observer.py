@@ -36,7 +36,8 @@ class ConversionObserver(ABC, metaclass=_OfThisContext):
     """Is told of the conversions of the context that it is installed in. Subclasses say what to do with a record.
 
     ``ConversionObserver.current`` is the one of this context; assigning to it installs another. Threads start without
-    one, asyncio tasks with that of the code that starts them. An array that is handed back as it is makes no record.
+    one, asyncio tasks with that of the code that starts them. An array that is handed back as it is makes no record,
+    and neither does what is converted while an observer is being told.
 
     Attributes
     ----------

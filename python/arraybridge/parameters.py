@@ -24,6 +24,7 @@ class Shape(NamedTuple):
     parameters: tuple[str, ...]
     bound: bool
     own: frozenset[str]
+    in_class: bool  # and not known to be bound: a static method, or one that calls its object something else
 
 
 def shape_of(function: Callable[..., Any]) -> Shape:
@@ -35,10 +36,12 @@ def shape_of(function: Callable[..., Any]) -> Shape:
     try:
         found = signature(function)
     except (TypeError, ValueError):  # some built-ins have none
-        return Shape(None, (), False, frozenset())
+        return Shape(None, (), False, frozenset(), False)
     names = tuple(found.parameters)
     bound = bool(names) and names[0] in ("self", "cls") and found.parameters[names[0]].kind in _POSITIONAL
-    return Shape(found, names, bound, frozenset(names) & set(CONTROLS))
+    place = getattr(function, "__qualname__", "").rpartition(".")[0]
+    in_class = not bound and place != "" and not place.endswith("<locals>")
+    return Shape(found, names, bound, frozenset(names) & set(CONTROLS), in_class)
 
 
 def argument_names(shape: Shape, count: int) -> list[str]:

@@ -28,7 +28,11 @@ _WORDS = ("preserve", "native")
 
 
 class DtypeWarning(UserWarning):
-    """A dtype policy has changed values: labels beyond the range, numbers too large for a smaller float."""
+    """Values or dtypes differ from what one may expect.
+
+    Values lie beyond the range or are too large for a smaller float, integers are not stretched, a framework lacks the
+    dtype.
+    """
 
 
 class DtypeConversion(Enum):
@@ -54,7 +58,10 @@ class DtypeConversion(Enum):
 
 
 class Reference(NamedTuple):
-    """The first array in signature order, as it came in: what ``"preserve"`` looks at."""
+    """The first array in signature order, as it came in: what ``"preserve"`` looks at.
+
+    One of no dimensions, a number in a box, only if there is no other.
+    """
 
     backend: str
     dtype: str
@@ -152,9 +159,18 @@ def read_nan(value: object) -> float:
     if wrong or isinstance(value, str):
         raise TypeError(f"nan must be the number that stands in place of NaN, such as nan=0, not {value!r}")
     number: int | float = value.__index__() if hasattr(value, "__index__") else float(value)  # type: ignore[arg-type]
+    if isinstance(number, int) and not _is_float(number):
+        raise ValueError(f"nan must be a number that float64 has, as it travels as one; {value!r} is none")
     if isnan(number) or number in (float("inf"), float("-inf")):
         raise ValueError(f"nan must be a number that integers have, such as nan=0, not {value!r}")
     return number
+
+
+def _is_float(number: int) -> bool:
+    try:
+        return int(float(number)) == number
+    except OverflowError:
+        return False
 
 
 def read_labels(value: object) -> bool:
@@ -240,9 +256,11 @@ def dtype_policy(
     Parameters
     ----------
     conversion : DtypeConversion, str or dtype of any library
-        ``"preserve"``: the dtype of the first array argument; ``"native"``: whatever the function gives; or a dtype.
+        ``"preserve"``: the dtype of the first array argument (of one without dimensions only if there is no other);
+        ``"native"``: whatever the function gives; or a dtype.
     scaling : {"clip", "unit", "exact", "minmax", "wrap"}, optional
-        How real numbers become integers. None: ``"clip"``, but an image that this would round to 0 and 1 is refused.
+        How real numbers become integers. None: ``"clip"``, but what saturates is told of, and an image that this would
+        round to 0 and 1 is refused.
     nan : number, optional
         What stands in an integer result in place of NaN. None: NaN is an error that says where the first one is.
     labels : bool
@@ -275,9 +293,19 @@ def _compiling() -> bool:
     return compiler is not None and bool(compiler.is_dynamo_compiling())
 
 
+_MANY_AXES = 64
+
+
+def _traced_ndim(shape: Any) -> int | None:
+    """How many axes; many where TensorFlow does not know yet: what has few says so, so this is taken for an image."""
+    if hasattr(shape, "rank"):
+        return _MANY_AXES if shape.rank is None else int(shape.rank)
+    return len(shape) if hasattr(shape, "__len__") else None
+
+
 def _traced(backend: str, result: Any) -> Known | None:
     dtype = dtype_name(getattr(result, "dtype", None))
-    ndim = getattr(getattr(result, "shape", None), "__len__", lambda: None)()
+    ndim = _traced_ndim(getattr(result, "shape", None))
     if dtype is None or ndim is None or not framework_cast.covers(backend):
         return None
     return Known(backend, dtype, ndim, True, False, False)
@@ -309,26 +337,27 @@ def _preserved(have: str, reference: Reference, labels: bool) -> str:
     return have  # a bool input says nothing of images; nor does a complex one of real results
 
 
-def _goal(known: Known, reference: Reference | None, policy: Policy) -> str:
+def _goal(known: Known, reference: Reference | None, policy: Policy, leading: int) -> str:
     """The dtype that the result gets: ``known.dtype`` if it stays as it is."""
     have = known.dtype
-    if known.ndim == 0 or policy.conversion == "native":
+    ndim = known.ndim - leading
+    if ndim <= 0 or policy.conversion == "native":
         return have
     if policy.conversion != "preserve":
         goal = str(policy.conversion)
         return "complex" if DTYPES[have][0] == "c" != DTYPES[goal][0] else goal
-    if reference is None or reference.dtype not in DTYPES or (known.ndim == 1 and reference.ndim >= 2):
+    if reference is None or reference.dtype not in DTYPES or (ndim == 1 and reference.ndim - leading >= 2):
         return have
     return _preserved(have, reference, policy.labels is True)
 
 
 @cache
-def _held_by(backend: str, dtype: str) -> str:
-    """The nearest dtype that a framework has. It is the planner that knows."""
+def _held_by(backend: str, dtype: str, casting: Any) -> str:
+    """The nearest dtype that a framework has and the casting rule allows. It is the planner that knows."""
     try:
         import numpy
 
-        plan = native.plan(numpy.zeros(1, dtype), backend, casting="same_kind")
+        plan = native.plan(numpy.zeros(1, dtype), backend, casting=casting)
     except (ImportError, TypeError, MemoryConversionError):
         return dtype
     return str(plan.target_dtype or dtype) if plan.possible else dtype
@@ -364,8 +393,8 @@ def _refuse_fractions(known: Known, goal: str, least: float, greatest: float) ->
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
-def _warn(text: str) -> None:
-    """Warn where the user's code is, however many of our frames lie between."""
+def warn_caller(text: str) -> None:
+    """Warn of dtypes where the user's code is, however many of our frames lie between."""
     from warnings import warn
 
     level = 1
@@ -376,26 +405,57 @@ def _warn(text: str) -> None:
     warn(text, DtypeWarning, stacklevel=level)
 
 
-def _size(array: Any) -> int:
+def size_of(array: Any) -> int:
+    """Number of elements."""
     return prod(map(int, array.shape))
 
 
-def _tell_saturated(known: Known, goal: str, made: Any, count: int) -> None:
+def _tell_saturated(known: Known, goal: str, made: Any, count: int, policy: Policy) -> None:
+    """Real numbers that saturate are told of where nobody has said ``"clip"``."""
     have = known.dtype
-    if count and DTYPES[have][0] in "ui":
-        _warn(
-            f"{count} of {_size(made)} values of the {have} result lie beyond {goal} and were saturated; labels=True "
-            f'or dtype_conversion="native" keeps {have}'
+    if not count or (DTYPES[have][0] not in "ui" and policy.scaling not in (None, "unit")):
+        return
+    if DTYPES[have][0] in "ui":
+        ways = f'labels=True or dtype_conversion="native" keeps {have}'
+    elif policy.scaling == "unit":
+        tell_negative(known, goal, made, count)
+        return
+    else:
+        ways = f'dtype_conversion="native" keeps {have}, scaling="clip" said explicitly takes them as they are now'
+    warn_caller(f"{count} of {size_of(made)} values of the {have} result lie beyond {goal} and were saturated; {ways}")
+
+
+def tell_negative(known: Known, goal: str, made: Any, count: int) -> None:
+    """Warn of negative numbers under ``"unit"``, of which an unsigned type has none."""
+    if count:
+        warn_caller(
+            f'{count} of {size_of(made)} {known.dtype} values are negative and became 0: under scaling="unit" {goal} '
+            "stands for [0, 1]; a signed dtype stands for [-1, 1]"
         )
+
+
+def tell_lack(dtype: str, nearest: str, backend: str) -> None:
+    """Warn of a framework that lacks a dtype."""
+    warn_caller(f'{backend} has no {dtype}: decorated functions get {nearest} (casting="no" makes this an error)')
 
 
 def tell_overflow(known: Known, goal: str, made: Any, count: int) -> None:
     """Warn of finite numbers that a smaller floating-point type does not have."""
     if count:
-        _warn(
-            f"{count} of {_size(made)} values of the {known.dtype} result are finite but too large for {goal}, and "
+        warn_caller(
+            f"{count} of {size_of(made)} values of the {known.dtype} result are finite but too large for {goal}, and "
             f'infinite now; dtype_conversion="native" keeps {known.dtype}'
         )
+
+
+def tell_unstretched(known: Known, goal: str) -> None:
+    """Warn who has asked for a stretch of what is never stretched: integers may be labels."""
+    if known.traced or DTYPES[known.dtype][0] not in "bui" or DTYPES[goal][0] not in "ui":
+        return
+    warn_caller(
+        f'scaling="minmax" stretches real numbers only: these {known.dtype} values stay as they are, as far as {goal} '
+        f'goes; to stretch them pass scale(scale(x, "float32"), "{goal}", scaling="minmax")'
+    )
 
 
 # ---------------------------------------------------------------- changing it
@@ -444,9 +504,44 @@ def _change(result: Any, known: Known, goal: str, policy: Policy, home: str) -> 
         made = framework_cast.change(result, known.backend, known.dtype, goal, scaling, nan, checked=not with_gradient)
     else:
         made = native.scale(result, home, goal, scaling, nan)
-    _tell_saturated(known, goal, *made[:2])
+    _tell_saturated(known, goal, *made[:2], policy)
     tell_overflow(known, goal, made[0], made[2])
     return made[0]
+
+
+def _refuse_substitute(known: Known, wanted: str, goal: str, home: str, problem: MemoryConversionError) -> NoReturn:
+    first = problem.reason.partition(" does not exist ")[0]
+    raise MemoryConversionError(
+        known.backend,
+        home,
+        "dtype_conversion",
+        f"{home} has no {wanted}, and {first} of the result has no place in {goal}, the nearest that it has",
+        f'pass output_type="numpy", where there is {wanted}; or dtype_conversion="{goal}" to saturate such values',
+        "WOULD_CAST",
+    ) from None
+
+
+def _substitute(result: Any, known: Known, wanted: str, goal: str, policy: Policy, home: str) -> Any:
+    """An image that shall have the dtype ``wanted``, which ``home`` lacks, in ``goal``, the nearest that it has.
+
+    Integers are made as they were wanted, and must all fit then: nobody has asked for the range of ``goal``.
+    """
+    if DTYPES[wanted][0] not in "bui":
+        made = result if goal == known.dtype else _change(result, known, goal, policy, home)
+    else:
+        exact = result if wanted == known.dtype else _change(result, known, wanted, policy, "numpy")
+        try:
+            made = native.scale(exact, home, goal, "exact")[0]
+        except MemoryConversionError as problem:
+            if problem.status != "WOULD_CAST":
+                raise
+            _refuse_substitute(known, wanted, goal, home, problem)
+    if policy.conversion not in _WORDS:
+        warn_caller(
+            f"{home} has no {wanted}: the result gets {goal} "
+            f'(output_type="numpy" has {wanted}, casting="no" makes this an error)'
+        )
+    return made
 
 
 def _defaults() -> Policy:
@@ -457,7 +552,9 @@ def _defaults() -> Policy:
     return Policy(get("dtype_conversion"), get("scaling"), get("nan"), get("labels"), "same_kind")
 
 
-def apply(result: Any, reference: Reference | None, policy: Policy, target: str | None = None) -> Any:
+def apply(
+    result: Any, reference: Reference | None, policy: Policy, target: str | None = None, leading: int = 0
+) -> Any:
     """Give the image of a result the dtype that the policy asks for.
 
     Works under tracing as well (jax.jit, vmap, grad, torch.compile, tf.function), without looking at values: NaN is 0
@@ -473,6 +570,8 @@ def apply(result: Any, reference: Reference | None, policy: Policy, target: str 
         Asked first; what it leaves open, the options say.
     target : str, optional
         The framework that the result will go to. Where the dtype changes on the host it is made there at once.
+    leading : int
+        Axes of the result and of the reference that are not the image's: slices were stacked along them.
 
     Returns
     -------
@@ -487,23 +586,24 @@ def apply(result: Any, reference: Reference | None, policy: Policy, target: str 
     Warns
     -----
     DtypeWarning
-        Integers were saturated, or finite numbers became infinite.
+        Values were saturated (real ones: by the default, not by a scaling that somebody has said), finite numbers
+        became infinite, or the framework lacks the dtype that was asked for.
     """
     policy = policy.over(_defaults())
     known = look_at(result)
     if known is None:
         return result
-    goal = _goal(known, reference, policy)
+    goal = wanted = _goal(known, reference, policy, leading)
     if goal == "complex":
         _refuse_complex(known, reference, policy)
     home = target or known.backend
     if goal == known.dtype:
         return result
     if not known.traced and policy.casting != "no":
-        goal = _held_by(home, goal)
-        if goal == known.dtype:
-            return result
+        goal = _held_by(home, goal, policy.casting)
     try:
+        if goal != wanted:
+            return _substitute(result, known, wanted, goal, policy, home)
         return _change(result, known, goal, policy, home)
     except MemoryConversionError as problem:
         if problem.status != "WOULD_CAST" or problem.method == "dtype_conversion":

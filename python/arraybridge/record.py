@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from threading import Lock
+from threading import RLock
 from typing import Protocol
 
 from ._library import native
@@ -217,11 +217,16 @@ class Sink(Protocol):
 
 _here: ContextVar[tuple[Sink, ...] | None] = ContextVar("arraybridge_sinks", default=None)
 _everywhere: tuple[Sink, ...] = ()
-_lock = Lock()
+#: Not a Lock: a signal's handler may start or end a recording on the thread that it has interrupted here.
+_lock = RLock()
+#: Somebody is being told. What is converted meanwhile is that one's own doing: telling of it would never end.
+_telling: ContextVar[bool] = ContextVar("arraybridge_telling", default=False)
 
 
 def _sinks() -> tuple[Sink, ...] | None:
     """Who is told of a conversion made here, or None: asked by the native module while there is anybody anywhere."""
+    if _telling.get():
+        return None
     here = _here.get()
     return here if not _everywhere else (*(here or ()), *_everywhere)
 
@@ -268,11 +273,15 @@ def _deliver(sinks: tuple[Sink, ...], values: dict[str, Any]) -> None:
     """Hand one conversion to everybody; a failure of one keeps it from nobody."""
     record = ConversionRecord.from_native(values)
     failure: Exception | None = None
-    for sink in sinks:
-        try:
-            sink.add(record)
-        except Exception as error:
-            failure = failure or error
+    token = _telling.set(True)
+    try:
+        for sink in sinks:
+            try:
+                sink.add(record)
+            except Exception as error:
+                failure = failure or error
+    finally:
+        _telling.reset(token)
     if failure is not None:
         raise failure
 

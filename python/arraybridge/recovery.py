@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Any, Literal
 
+    # What has been tried before a recovery gave up on an exception: all sizes alike; the host as well; nothing may be.
+    Spent = Literal["retries", "host", "all"]
+
     Action = Literal["raise", "retry", "halve", "host"]
+    Reason = tuple[BaseException, int]
 
 # AB_OOM and AB_TOO_LARGE of types.h.
 _OOM = 10
@@ -33,6 +37,17 @@ _SUSPENDS = 0x20 | 0x80 | 0x200
 
 _NOTE = "arraybridge: out of memory"
 
+#: Why what must not be repeated is not.
+RUNS_ONCE = "it was declared with idempotent=False, so it runs once"
+_DONATED = "an input was donated and is gone"
+
+#: Where an exception says what has been tried: each recovery that it passes on its way up would try that again.
+_SPENT = "_arraybridge_spent"
+_SPENT_ORDER: tuple[Spent, ...] = ("retries", "host", "all")
+
+#: The batch travels as 32 bits.
+_MOST_SLICES = 2**32 - 1
+
 
 # ---------------------------------------------------------------- what is out-of-memory
 
@@ -45,8 +60,8 @@ def _frames_above(frame: FrameType | None) -> set[FrameType]:
     return above
 
 
-def _family(error: BaseException, above: set[FrameType]) -> Iterator[BaseException]:
-    """``error``, its causes and contexts, each once.
+def _family(error: BaseException, above: set[FrameType], members: bool = False) -> Iterator[BaseException]:
+    """``error``, its causes and contexts, each once; with ``members`` what exception groups hold as well.
 
     Whatever is raised while an exception is being handled gets that one as its context, also when the handler is far up
     the stack and has called the function that now fails. Such a context is no reason of this failure: it was caught in
@@ -60,6 +75,8 @@ def _family(error: BaseException, above: set[FrameType]) -> Iterator[BaseExcepti
             continue
         seen.add(id(one))
         yield one
+        if members and isinstance(one, BaseExceptionGroup):
+            waiting.extend(one.exceptions)
         if one.__cause__ is not None:
             waiting.append(one.__cause__)
         context = None if one.__suppress_context__ else one.__context__
@@ -75,19 +92,63 @@ def _verdict_of_one(error: BaseException) -> int:
     return verdict
 
 
+def _reasons_of_group(group: BaseExceptionGroup[Any], above: set[FrameType], outer: tuple[int, ...]) -> list[Reason]:
+    """Those of all members, if each has one: a member that has none would fail again."""
+    if id(group) in outer:
+        return []
+    members = {id(one): one for one in group.exceptions}.values()
+    parts = [_reasons(one, above, (*outer, id(group))) for one in members]
+    return [reason for part in parts for reason in part] if all(parts) else []
+
+
+def _reasons(error: BaseException, above: set[FrameType], outer: tuple[int, ...] = ()) -> list[Reason]:
+    """What ran out of memory, and how; empty if nothing did.
+
+    What is no Exception asks the program to stop, whatever its context. ``outer``: the groups that this stands in.
+    """
+    found: list[Reason] = []
+    for one in _family(error, above) if isinstance(error, Exception) else ():
+        if isinstance(one, BaseExceptionGroup):
+            found += _reasons_of_group(one, above, outer)
+        elif verdict := _verdict_of_one(one):
+            found.append((one, verdict))
+    return found
+
+
+def _worst(reasons: list[Reason]) -> int:
+    """0, _OOM or _TOO_LARGE."""
+    return max((verdict for _, verdict in reasons), default=0)
+
+
 def _verdict(error: BaseException, above: set[FrameType]) -> int:
-    """0, _OOM or _TOO_LARGE. What is no Exception asks the program to stop, whatever its context."""
-    if not isinstance(error, Exception):
-        return 0
-    found = {_verdict_of_one(one) for one in _family(error, above)}
-    return _TOO_LARGE if _TOO_LARGE in found else _OOM if _OOM in found else 0
+    return _worst(_reasons(error, above))
+
+
+def _spent_on(error: BaseException) -> Spent | None:
+    spent = object.__getattribute__(error, "__dict__").get(_SPENT)
+    return spent if spent in _SPENT_ORDER else None
+
+
+def _spent(reasons: list[Reason]) -> Spent | None:
+    """What has been tried already, of a failure that some recovery further down has given up on."""
+    spents = [_spent_on(one) for one, _ in reasons]
+    known = [spent for spent in spents if spent is not None]
+    return max(known, key=_SPENT_ORDER.index) if known and len(known) == len(spents) else None
+
+
+def _give_up(reasons: list[Reason], spent: Spent) -> None:
+    for one, _ in reasons:
+        before = _spent_on(one)
+        if before is None or _SPENT_ORDER.index(before) < _SPENT_ORDER.index(spent):
+            object.__getattribute__(one, "__dict__")[_SPENT] = spent
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on the host or a device, in any framework.
 
-    Exact exception types first, then how the texts of each framework begin; causes and contexts are looked at, too.
-    A message that merely contains "memory", an illegal access or a failed launch is none.
+    Exact exception types first, then how the texts of each framework begin; causes and contexts are looked at, too. An
+    exception group is one if all its members are. A message that merely contains "memory", an illegal access or a
+    failed launch is none.
 
     Parameters
     ----------
@@ -100,42 +161,82 @@ def is_out_of_memory(error: BaseException) -> bool:
 # ---------------------------------------------------------------- what the language holds
 
 
-def _clear_frames(trace: TracebackType | None, may_be_suspended: bool) -> None:
-    """Empty the frames that a traceback holds; those that still run stay as they are.
-
-    ``may_be_suspended``: the first frame has caught the exception. If it is a generator's it may go on later, and
-    clearing it would end it.
-    """
-    if trace is not None and may_be_suspended and trace.tb_frame.f_code.co_flags & _SUSPENDS:
-        trace = trace.tb_next
+def _frames_of(trace: TracebackType | None) -> Iterator[FrameType]:
     while trace is not None:
-        try:
-            trace.tb_frame.clear()
-        except RuntimeError:
-            pass  # it is still running
+        yield trace.tb_frame
         trace = trace.tb_next
+
+
+def _suspended(frames: list[FrameType]) -> set[int]:
+    """Ids of the frames whose generator or coroutine may go on later; clearing one would end it.
+
+    It has caught an exception that was raised again elsewhere. From Python 3.13 on clearing it is an error.
+    """
+    candidates = [frame for frame in frames if frame.f_code.co_flags & _SUSPENDS]
+    if not candidates or sys.version_info >= (3, 13):
+        return set()
+    # No frame tells whether it is suspended; its generator has it as long as it may go on.
+    import gc
+    from types import AsyncGeneratorType, CoroutineType, GeneratorType
+
+    found: set[int] = set()
+    for holder in gc.get_referrers(*candidates):
+        if type(holder) is GeneratorType:
+            found.add(id(holder.gi_frame))
+        elif type(holder) is CoroutineType:
+            found.add(id(holder.cr_frame))
+        elif type(holder) is AsyncGeneratorType:
+            found.add(id(holder.ag_frame))
+    return found
 
 
 def _forget(error: BaseException, above: set[FrameType]) -> None:
-    """Drop what the frames of a failure hold: of this one, and of the last one that an interactive session keeps."""
-    for one in _family(error, above):
-        _clear_frames(one.__traceback__, may_be_suspended=one is not error)
-    _clear_frames(getattr(sys, "last_traceback", None), may_be_suspended=True)
+    """Drop what the frames of a failure hold: of this one, and of the last one that an interactive session keeps.
+
+    Those that still run stay as they are, and so do those that may go on.
+    """
+    traces = [one.__traceback__ for one in _family(error, above, members=True)]
+    traces.append(getattr(sys, "last_traceback", None))
+    frames = [frame for trace in traces for frame in _frames_of(trace)]
+    suspended = _suspended(frames)
+    for frame in frames:
+        if id(frame) in suspended:
+            continue
+        try:
+            frame.clear()
+        except RuntimeError:
+            pass  # it is still running
 
 
-def _leaves(value: object, outer: tuple[int, ...] = ()) -> Iterator[object]:
-    """What stands in tuples, lists and dicts, each of them once on the way down."""
-    if not isinstance(value, (tuple, list, dict)):
-        yield value
-    elif id(value) not in outer:
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(one, (*outer, id(value)))
+def _items(container: tuple[Any, ...] | list[Any] | dict[Any, Any]) -> list[Any]:
+    """What stands in a container, whatever methods its type has: they may fail."""
+    if isinstance(container, dict):
+        return list(dict.values(container))
+    return list(list.__iter__(container)) if isinstance(container, list) else list(tuple.__iter__(container))
+
+
+def _leaves(value: object) -> Iterator[object]:
+    """What stands in tuples, lists and dicts, each of these once."""
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, (tuple, list, dict)):
+            yield one
+        elif id(one) not in seen:
+            seen.add(id(one))
+            waiting.extend(reversed(_items(one)))
 
 
 def _is_gone(value: object) -> bool:
-    """Whether an array has been given away: JAX deletes the inputs that a compiled function was allowed to reuse."""
-    asked = getattr(type(value), "is_deleted", None)
-    return callable(asked) and asked(value) is True
+    """Whether an array has been given away: JAX deletes the inputs that a compiled function was allowed to reuse.
+
+    Other libraries mean something else by that name.
+    """
+    try:
+        return native.detect_memory_type(value) == "jax" and value.is_deleted() is True  # type: ignore[attr-defined]
+    except Exception:  # no array; a traced value
+        return False
 
 
 # ---------------------------------------------------------------- the engine
@@ -195,7 +296,9 @@ class Recovery:
         device: object = None,
         watch: InputWatch | None = None,
     ) -> None:
-        self._max_retries = max_retries
+        from .settings import read_retries
+
+        self._max_retries = read_retries("max_retries", max_retries)
         self._device: tuple[int, int] = (0, 0) if device is None else native.read_device(device)
         self.watch = watch
         self._flags = (
@@ -203,7 +306,7 @@ class Recovery:
             | (_HOST_ALLOWED if host_fallback else 0)
             | (0 if idempotent else _ONCE)
         )
-        self.batch = slices or 0
+        self.batch = min(slices or 0, _MOST_SLICES)
         self.retries = 0
         self.halvings = 0
         self.on_host = False
@@ -211,7 +314,7 @@ class Recovery:
 
     def in_slices(self, count: int) -> None:
         """Say that the work is done at most ``count`` slices at a time, and can be done in fewer."""
-        self.batch = min(self.batch, count) if self._flags & _SLICEWISE else count
+        self.batch = min(self.batch if self._flags & _SLICEWISE else _MOST_SLICES, count)
         self._flags |= _SLICEWISE
 
     def decide(self, error: BaseException, inputs: Iterable[object] = ()) -> Action:
@@ -230,7 +333,8 @@ class Recovery:
         {"raise", "retry", "halve", "host"}
             ``"raise"``: it is no out-of-memory, or nothing is left to try; a note then says who holds what. Say a bare
             ``raise``, so that the traceback stays as it is. ``"retry"``: once more. ``"halve"``: once more, ``batch``
-            slices at a time. ``"host"``: once more on the host.
+            slices at a time. ``"host"``: once more on the host. What another recovery, further down, has repeated in
+            vain and given up on is not repeated in that size again. This never fails itself.
         """
         return self._decide(error, inputs, sys._getframe(1))
 
@@ -242,42 +346,64 @@ class Recovery:
         return action
 
     def _decide(self, error: BaseException, inputs: Iterable[object], caller: FrameType) -> Action:
-        above = _frames_above(caller)
-        verdict = _verdict(error, above)
-        if verdict == 0:
+        try:
+            return self._answer(error, inputs, _frames_above(caller))
+        except Exception as failure:  # the user's exception is under way, and worth more than ours
+            _say(error, f"arraybridge: nothing was tried again, recovery itself has failed ({type(failure).__name__})")
             return "raise"
-        trouble = self._why_not(inputs)
+
+    def _answer(self, error: BaseException, inputs: Iterable[object], above: set[FrameType]) -> Action:
+        reasons = _reasons(error, above)
+        if not reasons:
+            return "raise"
+        spent = _spent(reasons)
+        trouble = self._why_not(inputs) if spent != "all" else "what has failed must not run twice"
         action: Action = "raise"
         if not trouble:
-            if not self._is_last(verdict):
+            # What was repeated in vain can be made smaller or taken elsewhere, as what is too large for any repetition.
+            verdict = _worst(reasons) if spent is None else _TOO_LARGE
+            flags = self._flags if spent != "host" else self._flags & ~_HOST_ALLOWED
+            if not self._is_last(verdict, flags):
                 _forget(error, above)
-            action = self._step(verdict)
+            action = self._step(verdict, flags)
         if action == "raise":
-            _add_note(error, self, trouble)
+            self._give_up(reasons, trouble)
+            why = trouble or ("it was repeated further down already" if spent is not None else "")
+            _add_note(error, f" after {_attempts_text(self)}", why, self.returned)
         return action
+
+    def _give_up(self, reasons: list[Reason], trouble: str) -> None:
+        """Leave word of what was tried, so that nobody on the way up tries it again."""
+        if trouble and trouble != _DONATED:  # whoever has made what was donated may make it anew
+            _give_up(reasons, "all")
+        elif self.on_host:
+            _give_up(reasons, "host")
+        elif self.retries or self.halvings:
+            _give_up(reasons, "retries")
 
     def _why_not(self, inputs: Iterable[object]) -> str:
         """Why the call must not be repeated; empty if it may."""
         if self._flags & _ONCE:
-            return "it was declared with idempotent=False, so it runs once"
-        if any(_is_gone(value) for value in _leaves(inputs)):
-            return "an input was donated and is gone"
+            return RUNS_ONCE
+        if any(_is_gone(value) for value in _leaves(tuple(inputs))):
+            return _DONATED
         changed = self.watch.changed() if self.watch is not None else []
         if changed:
             return f"it has changed {', '.join(changed)} in place: declare idempotent=False"
         return ""
 
-    def _is_last(self, verdict: int) -> bool:
+    def _is_last(self, verdict: int, flags: int) -> bool:
         """Whether nothing is left to try: then locals stay for whoever looks at the traceback."""
         again = verdict == _OOM and self.retries < self._max_retries
-        return not again and self.batch <= 1 and (self.on_host or not self._flags & _HOST_ALLOWED)
+        return not again and self.batch <= 1 and (self.on_host or not flags & _HOST_ALLOWED)
 
-    def _step(self, verdict: int) -> Action:
+    def _step(self, verdict: int, flags: int) -> Action:
         number, flags, batch, retries, halvings, returned = native.recover(
-            verdict, self._flags, *self._device, self._max_retries, self.batch, self.retries, self.halvings
+            verdict, flags, *self._device, self._max_retries, self.batch, self.retries, self.halvings
         )
         action: Action = _ACTIONS[number]
-        self._flags, self.batch, self.retries, self.halvings = flags, batch, retries, halvings
+        self._flags |= flags
+        self.batch, self.retries, self.halvings = batch, retries, halvings
         self.on_host = self.on_host or action == "host"
         self.returned += returned
         return action
@@ -292,19 +418,43 @@ def _attempts_text(recovery: Recovery) -> str:
     return ", ".join(facts) if len(facts) > 1 or facts[0] != "1 attempts" else "1 attempt"
 
 
-def _add_note(error: BaseException, recovery: Recovery, trouble: str) -> None:
+def _has_note(error: BaseException) -> bool:
+    return any(isinstance(note, str) and note.startswith(_NOTE) for note in getattr(error, "__notes__", ()))
+
+
+def _say(error: BaseException, note: str) -> None:
+    """Add a note, but to an exception that takes none."""
+    try:
+        error.add_note(note)
+    except Exception:
+        pass
+
+
+def _add_note(error: BaseException, when: str, trouble: str, returned: int = 0) -> None:
     """Say who holds what. Never fails: it is said of an exception that is under way."""
-    if any(note.startswith(_NOTE) for note in getattr(error, "__notes__", ())):
+    if _has_note(error):
         return
     try:
         from .holdings import memory_report
         from .value import size_text
 
-        returned = f"; clearing caches gave back {size_text(recovery.returned)}" if recovery.returned else ""
+        back = f"; clearing caches gave back {size_text(returned)}" if returned else ""
         why = f"; {trouble}" if trouble else ""
-        error.add_note(f"{_NOTE} after {_attempts_text(recovery)}{why}{returned}. Who holds what:\n{memory_report()}")
+        error.add_note(f"{_NOTE}{when}{why}{back}. Who holds what:\n{memory_report()}")
     except Exception:
-        error.add_note(f"{_NOTE} after {_attempts_text(recovery)}")
+        _say(error, f"{_NOTE}{when}")
+
+
+def note_out_of_memory(error: BaseException, why: str = "") -> None:
+    """Have an exception that nothing is tried after say who holds what, if it is out-of-memory; ``why`` nothing is."""
+    try:
+        reasons = _reasons(error, _frames_above(sys._getframe(1)))
+        if reasons and why == RUNS_ONCE:
+            _give_up(reasons, "all")
+        if reasons:
+            _add_note(error, "", why)
+    except Exception:
+        pass  # the exception is under way, and worth more than this
 
 
 # ---------------------------------------------------------------- inputs changed in place
@@ -376,6 +526,18 @@ def _to_host(value: object) -> object:
         return convert(value, "numpy")
 
 
+def _all_to_host(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return tuple(_to_host(value) for value in args), {name: _to_host(value) for name, value in kwargs.items()}
+
+
+def note_no_host(error: BaseException, failure: Exception) -> None:
+    """Say why the host could not be tried."""
+    try:
+        _say(error, f"arraybridge: the host could not be tried, its arguments cannot be there: {failure}")
+    except Exception:
+        pass  # a failure that has no text
+
+
 def run_with_recovery(
     function: Callable[..., Any],
     *args: Any,
@@ -426,11 +588,15 @@ def run_with_recovery(
             action = recovery.decide(error, (*args, *kwargs.values()))
             if action == "raise":
                 raise
+            if action == "host" and not callable(host_fallback):
+                try:
+                    args, kwargs = _all_to_host(args, kwargs)
+                except Exception as failure:
+                    note_no_host(error, failure)
+                    recovery.decide(error)  # nothing is left: says who holds what
+                    raise error from error.__cause__
         if action == "host" and callable(host_fallback):
             function = host_fallback
-        elif action == "host":
-            args = tuple(_to_host(value) for value in args)
-            kwargs = {name: _to_host(value) for name, value in kwargs.items()}
 
 
 def _checks_inputs() -> bool:

@@ -8,7 +8,18 @@ from functools import partial
 from . import framework_cast
 from ._library import native
 from .framework_cast import DTYPES
-from .policy import Known, Policy, check_together, dtype_name, look_at, read_nan, read_scaling, tell_overflow
+from .policy import (
+    Known,
+    Policy,
+    check_together,
+    dtype_name,
+    look_at,
+    read_nan,
+    read_scaling,
+    tell_negative,
+    tell_overflow,
+    tell_unstretched,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,9 +57,11 @@ def scale(x: Any, dtype: object, *, scaling: str = "clip", nan: float | None = N
         What the result has.
     scaling : {"clip", "unit", "exact", "minmax", "wrap"}
         How real numbers become integers. ``"clip"``: rounded to nearest even, saturated. ``"unit"``: [0, 1] to the full
-        range of an unsigned type, [-1, 1] to that of a signed one. ``"exact"``: an error if any value would change.
+        range of an unsigned type, where negative numbers from -1 on become 0; [-1, 1] to that of a signed one; beyond
+        is an error. ``"exact"``: an error if any value would change.
         ``"minmax"``: least to lowest, greatest to highest, truncated; an image of one value saturates. ``"wrap"``:
-        truncated, modulo the range. Integers are never stretched: they saturate (``"exact"``, ``"wrap"`` as said).
+        truncated, modulo the range. Integers are never stretched: they saturate (``"exact"``, ``"wrap"`` as said); to
+        stretch them make them real numbers first, ``scale(scale(x, "float32"), dtype, scaling="minmax")``.
     nan : number, optional
         What stands in an integer result in place of NaN; None: NaN is an error that says where the first one is.
 
@@ -67,7 +80,8 @@ def scale(x: Any, dtype: object, *, scaling: str = "clip", nan: float | None = N
     Warns
     -----
     DtypeWarning
-        Finite numbers were too large for a smaller floating-point type.
+        Finite numbers were too large for a smaller floating-point type; numbers were negative under ``"unit"`` into an
+        unsigned type; or ``"minmax"`` was asked for integers.
     """
     return _scaled(x, None, _read_dtype(dtype), read_scaling(scaling), None if nan is None else read_nan(nan))
 
@@ -75,10 +89,14 @@ def scale(x: Any, dtype: object, *, scaling: str = "clip", nan: float | None = N
 def _scaled(x: Any, home: str | None, goal: str, scaling: str, nan: float | None) -> Any:
     check_together(Policy(goal, scaling, nan))
     known = _look_at_array(x)
+    if scaling == "minmax":
+        tell_unstretched(known, goal)
     if known.traced or (not known.on_host and framework_cast.covers(known.backend)):
         made = framework_cast.change(x, known.backend, known.dtype, goal, scaling, nan, checked=not known.traced)
     else:
         made = native.scale(x, known.backend if home is None else home, goal, scaling, nan)
+    if scaling == "unit" and DTYPES[known.dtype][0] == "f":
+        tell_negative(known, goal, made[0], made[1])
     tell_overflow(known, goal, made[0], made[2])
     return made[0]
 

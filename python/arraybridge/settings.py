@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from operator import index
+from threading import RLock
+from typing import NamedTuple
 
 from ._library import native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from contextvars import Token
     from types import TracebackType
     from typing import Any
 
@@ -42,10 +44,12 @@ def _threads(name: str, value: object) -> object:
     return value
 
 
-def _retries(name: str, value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1000:
-        raise ValueError(f"max_retries must be a number from 0 (never again) to 1000, not {value!r}")
-    return value
+def read_retries(name: str, value: object) -> int:
+    """A number of repetitions."""
+    number = -1 if isinstance(value, bool) or not hasattr(value, "__index__") else index(value)
+    if not 0 <= number <= 1000:
+        raise ValueError(f"{name} must be a number from 0 (never again) to 1000, not {value!r}")
+    return number
 
 
 def _of_policy(name: str, value: object) -> object:
@@ -61,7 +65,7 @@ def _of_policy(name: str, value: object) -> object:
 _CHECKS = {
     "immutable": _sharing, "mutable": _sharing, "threads": _threads, "dtype_conversion": _of_policy,
     "scaling": _of_policy, "nan": _of_policy, "labels": _of_policy, "prefer_accelerator": _switch,
-    "max_retries": _retries, "host_fallback": _switch, "check_inputs": _switch,
+    "max_retries": read_retries, "host_fallback": _switch, "check_inputs": _switch,
 }  # fmt: skip
 
 
@@ -91,7 +95,22 @@ def _changes_calls() -> int:
     return int(any(_process[name] != default for name, default in _OF_CALLS.items()))
 
 
-_scope: ContextVar[dict[str, Any] | None] = ContextVar("arraybridge_options", default=None)
+class _Scope(NamedTuple):
+    """What the blocks around say: ``values`` of all together, and the blocks from the outermost on."""
+
+    values: dict[str, Any]
+    blocks: tuple[OptionScope, ...]
+
+
+_scope: ContextVar[_Scope | None] = ContextVar("arraybridge_options", default=None)
+
+#: Held while options and counts change; a signal's handler may come in between, on the same thread.
+_lock = RLock()
+
+
+def _values_here() -> dict[str, Any] | None:
+    scope = _scope.get()
+    return None if scope is None else scope.values
 
 
 def of_process(name: str) -> Any:
@@ -101,7 +120,7 @@ def of_process(name: str) -> Any:
 
 def _scope_here() -> tuple[int, int, int | None, int | None] | None:
     """This context's options as ``(mask, flags, threads, max_retries)``, or None: asked by the native module."""
-    values = _scope.get()
+    values = _values_here()
     if values is None:
         return None
     mask = sum(bit for name, bit in _FLAGS.items() if name in values)
@@ -114,34 +133,54 @@ native.connect({"scope": _scope_here})
 
 
 class OptionScope:
-    """What ``options(…)`` gives: in force from entering to leaving, in this context and those that it starts."""
+    """What ``options(…)`` gives: in force from entering to leaving, in this context and those that it starts.
 
-    __slots__ = ("_calls", "_native", "_tokens", "_values")
+    One object may be entered any number of times, by any thread or task: where it is in force each context says.
+    """
+
+    __slots__ = ("_calls", "_native", "_open", "_values")
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._values = _checked(values)
         self._native = not _NATIVE.isdisjoint(values)
         self._calls = not values.keys().isdisjoint(_OF_CALLS)
-        self._tokens: list[Token[dict[str, Any] | None]] = []
+        self._open = 0
+
+    def _count(self, more: int) -> None:
+        with _lock:
+            if self._open + more < 0:
+                raise RuntimeError("this options(...) block has not been entered")
+            self._open += more
+            if self._native:
+                native.scope_settings(more)
+            if self._calls:
+                native.count_policies(more)
 
     def __enter__(self) -> Options:
-        self._tokens.append(_scope.set({**(_scope.get() or {}), **self._values}))
-        if self._native:
-            native.scope_settings(1)
-        if self._calls:
-            native.count_policies(1)
+        self._count(1)
+        _scope.set(_merged((*_blocks_here(), self)))
         return options
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            _scope.reset(self._tokens.pop())
-        finally:
-            if self._native:
-                native.scope_settings(-1)
-            if self._calls:
-                native.count_policies(-1)
+        self._count(-1)
+        blocks = _blocks_here()
+        # The last entry of this block. Left in another context than it was entered in, there is nothing to undo.
+        for place in reversed(range(len(blocks))):
+            if blocks[place] is self:
+                _scope.set(_merged(blocks[:place] + blocks[place + 1 :]))
+                break
+
+
+def _blocks_here() -> tuple[OptionScope, ...]:
+    scope = _scope.get()
+    return () if scope is None else scope.blocks
+
+
+def _merged(blocks: tuple[OptionScope, ...]) -> _Scope | None:
+    values = {name: value for block in blocks for name, value in block._values.items()}
+    return _Scope(values, blocks) if blocks else None
 
 
 class Options:
@@ -176,21 +215,34 @@ class Options:
     def get(self, name: str) -> Any:
         """The value in force here: this context's, else the process's."""
         _known(name)
-        scope = _scope.get()
+        scope = _values_here()
         return _process[name] if scope is None or name not in scope else scope[name]
 
     def set(self, **values: Any) -> None:
         """Set options for the whole process; those not named stay."""
         checked = _checked(values)
-        before = _changes_calls()
-        _process.update(checked)
-        native.count_policies(_changes_calls() - before)
-        if not _NATIVE.isdisjoint(checked):
-            native.set_settings(_bits(_process), _process["threads"], _process["max_retries"])
+        with _lock:
+            before = _changes_calls()
+            _process.update(checked)
+            native.count_policies(_changes_calls() - before)
+            if not _NATIVE.isdisjoint(checked):
+                native.set_settings(_bits(_process), _process["threads"], _process["max_retries"])
 
     def __call__(self, **values: Any) -> OptionScope:
         """Set options for a ``with`` block in this context."""
         return OptionScope(values)
+
+    if not TYPE_CHECKING:  # mypy says itself that there is no such attribute
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in _CHECKS:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise AttributeError(f'options are no attributes: arraybridge.options.get("{name}") reads this one')
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name not in _CHECKS:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise AttributeError(f"options are no attributes: arraybridge.options.set({name}=...) sets this one")
 
     def __repr__(self) -> str:
         return f"options({', '.join(f'{name}={self.get(name)!r}' for name in _CHECKS)})"

@@ -17,7 +17,7 @@ from .slice_results import Joiner, check_kind, joined, joined_traced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from .calls import Casting
@@ -204,8 +204,42 @@ def _on_host(piece: object) -> Any:
         return convert(piece, "numpy")
 
 
-def _recovering(call: Callable[[Any], Any], recovery: Recovery, cut: Callable[[Any], Any] | None) -> Any:
-    """``call`` with recovery; ``cut`` makes a batch of what it is given, and is tried again with it."""
+def _last_on_host(call: Callable[[Any], Any], piece: Any, recovery: Recovery, before: Exception) -> Any:
+    """The last attempt. Where a framework has no arrays on the host, the failure ``before`` is what matters."""
+    from .errors import MemoryConversionError
+    from .recovery import is_out_of_memory, note_no_host
+
+    try:
+        return call(_on_host(piece))
+    except Exception as error:
+        recovery.decide(error, (piece,))
+        if not isinstance(error, MemoryConversionError) or is_out_of_memory(error):
+            raise
+        note_no_host(before, error)
+    recovery.decide(before)
+    raise before
+
+
+def _split_recovering(image: Any, name: str, leading: int, slice_ndim: int, engine: Recovery | None) -> Iterable[Any]:
+    """The slices; most frameworks make them all at once, and some of them by copying."""
+    while True:
+        try:
+            return split(image, name, leading, slice_ndim)
+        except Exception as error:
+            if engine is None or engine.decide(error, (image,)) == "raise":
+                raise
+        if engine.on_host:
+            image = _on_host(image)
+            name = detect_memory_type(image)
+
+
+def _recovering(
+    call: Callable[[Any], Any], recovery: Recovery, cut: Callable[[Any], Any] | None, batched: bool = False
+) -> Any:
+    """``call`` with recovery; ``cut`` makes a piece of what it is given, and is tried again with it.
+
+    ``batched``: a piece that can be made smaller.
+    """
 
     def attempt(given: Any) -> Any:
         while True:
@@ -217,8 +251,10 @@ def _recovering(call: Callable[[Any], Any], recovery: Recovery, cut: Callable[[A
                 action = recovery.decide(error, (given,))
                 if action == "raise":
                     raise
+                if action == "host":
+                    return _last_on_host(call, given if cut is None else cut(given), recovery, error)
             # Here and not above: inside the except block the exception holds what was to be freed.
-            if action == "halve" and cut is not None:
+            if action == "halve" and batched:
                 return _HALVE
 
     return attempt
@@ -397,10 +433,14 @@ def _process(
         total *= extent
     with Listener(progress, total) as listener:
         if batch is None:
-            each = call if engine is None else _recovering(call, engine, None)
-            results = _each(split(image, name, len(leading), slice_ndim), each, listener)
+            # Copies are made one at a time: memory may run out at each of them.
+            copies = engine is not None and name == "pyclesperanto"
+            each = call if engine is None else _recovering(call, engine, image.__getitem__ if copies else None)
+            pieces = range(total) if copies else _split_recovering(image, name, len(leading), slice_ndim, engine)
+            results = _each(pieces, each, listener)
         else:
-            part = _recovering(call, engine, image.__getitem__) if engine is not None else lambda at: call(image[at])
+            cut = image.__getitem__
+            part = _recovering(call, engine, cut, True) if engine is not None else lambda at: call(image[at])
             results, join.sizes = _batches(leading[0], part, batch, engine, listener)
     return _joined_recovering(results, join, engine)
 
@@ -433,45 +473,81 @@ def slice_by_slice(
     progress: Progress = None,
     recovery: bool = False,
 ) -> Callable[..., Any]:
-    """Make a function of one slice a function of stacks: its first argument may have any leading axes.
+    """Make a function of one slice a function of stacks: its first array may have any leading axes.
 
-    Use it as a decorator, with or without keywords, or on a function of somebody else's. The keywords are those of
-    ``process_slices``, which does the work.
+    Use it as a decorator, with or without keywords, or on a function of somebody else's: a function, a method, a class
+    or static method. The array is the first argument that is one, in the order of the parameters; ``self`` and ``cls``
+    never are. What stands beside it is given to each call as it is. The keywords are those of ``process_slices``, which
+    does the work.
 
     Examples
     --------
     >>> blur = arraybridge.slice_by_slice(skimage.filters.gaussian)
     >>> blurred = blur(stack, sigma=2)                    # [Z, Y, X], or [T, Z, Y, X]
     """
+    keywords: dict[str, Any] = {
+        "slice_ndim": slice_ndim, "output_type": output_type, "batch": batch, "progress": progress,
+        "recovery": recovery,
+    }  # fmt: skip
     if func is None:
-        return lambda wrapped: slice_by_slice(
-            wrapped, slice_ndim=slice_ndim, output_type=output_type, batch=batch, progress=progress, recovery=recovery
-        )
+        return lambda wrapped: slice_by_slice(wrapped, **keywords)
+    if isinstance(func, (classmethod, staticmethod)):
+        return type(func)(slice_by_slice(func.__func__, **keywords))
     if not callable(func):
         raise TypeError(f"slice_by_slice takes a function, not {func!r}")
     from functools import wraps
 
-    known = func
+    from .parameters import shape_of as parameters_of
+
+    known, shape = func, parameters_of(func)
+    names, first = shape.parameters, int(shape.bound)  # not the shape: torch.compile cannot follow a signature
 
     @wraps(known)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if not args:
-            image, kwargs = _take_first(known, kwargs)
-            args = (image,)
-        return process_slices(
-            args[0], known, args[1:], kwargs, slice_ndim=slice_ndim, output_type=output_type, batch=batch,
-            progress=progress, recovery=recovery,
-        )  # fmt: skip
+        image, call = _image_and_call(known, names, first, args, kwargs)
+        try:
+            return process_slices(image, call, **keywords)
+        except Exception as error:
+            from .recovery import note_out_of_memory
+
+            note_out_of_memory(error)
+            raise
 
     return wrapper
 
 
-def _take_first(func: Callable[..., Any], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The image where it was given by its name."""
-    from inspect import signature
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, sys.modules["torch"].Tensor)
 
-    first: Iterator[str] = iter(signature(func).parameters)
-    name = next(first, "")
-    if name not in kwargs:
-        raise TypeError(f"{getattr(func, '__name__', 'the function')}() is missing its first argument, the image")
-    return kwargs[name], {key: value for key, value in kwargs.items() if key != name}
+
+def _but_for_place(
+    func: Callable[..., Any], place: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Callable[[Any], Any]:
+    before, after = args[:place], args[place + 1 :]
+    return lambda piece: func(*before, piece, *after, **kwargs)
+
+
+def _but_for_name(
+    func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Callable[[Any], Any]:
+    others = {key: value for key, value in kwargs.items() if key != name}
+    return lambda piece: func(*args, **others, **{name: piece})
+
+
+def _image_and_call(
+    func: Callable[..., Any], names: tuple[str, ...], first: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Callable[[Any], Any]]:
+    """The first array of a call from place ``first`` on, and the function with all but that."""
+    wanted = _is_tensor if _compiling() else is_array
+    if len(args) == 1 and not kwargs and not first and wanted(args[0]):
+        return args[0], func
+    for place in range(first, len(args)):
+        if wanted(args[place]):
+            return args[place], _but_for_place(func, place, args, kwargs)
+    for name in (*names, *kwargs):  # in the order of the parameters, then what only **kwargs takes
+        if name in kwargs and wanted(kwargs[name]):
+            return kwargs[name], _but_for_name(func, name, args, kwargs)
+    whose = f"{getattr(func, '__name__', 'the function')}()"
+    if len(args) <= first and not any(name in kwargs for name in names[first : first + 1]):
+        raise TypeError(f"{whose} is missing its first argument, the image")
+    raise ValueError(f"{whose} is given no array, so there is nothing to take apart into slices")

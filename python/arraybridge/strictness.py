@@ -14,13 +14,19 @@ if TYPE_CHECKING:
 #: What the core says of ways that were refused because the caller wants a copy, or other values.
 _ASKED = ("asks for a copy", "the dtype changes")
 
+_BEFORE = (
+    "convert it before the call and keep the result: the copy is then made once; or allow such copies with "
+    'arraybridge.options(mutable="copy")'
+)
+
 #: What to do where a way was refused for a reason with these words.
 _CURES = {
     "read-only": "give an array that may be written: make the copy once, where the array is made",
     "strides": "make it contiguous where it is made: numpy.ascontiguousarray(x), x.contiguous()",
     "order": "store it in this machine's byte order: x.astype(x.dtype.newbyteorder('='))",
     "its address is": 'let this package allocate it: arraybridge.convert(x, "numpy", copy=True) is aligned',
-    "may read the memory after": "convert it before the call and keep the result: the copy is then made once",
+    "may read the memory after": _BEFORE,
+    "do not change, and this memory may be written": _BEFORE,
     "on device": "say device=, or keep both on one device",
     "cannot share it": "hand it over in a form that can be shared (dense, resolved, on one device)",
 }
@@ -47,13 +53,16 @@ def is_hidden_copy(record: ConversionRecord) -> bool:
 def _refusal(record: ConversionRecord) -> MemoryConversionError:
     way, reason = next((pair for pair in record.declined if pair[1]), record.declined[0])
     cure = next((cure for words, cure in _CURES.items() if words in reason), "see arraybridge.plan() for every way")
+    if "cannot share it" not in reason:  # else it would have to be copied whatever the caller says
+        made = f'convert(x, "{record.target}", copy=True)'
+        cure = f"{cure}; where a copy is meant say copy=True, or hand a decorated function {made}"
     return MemoryConversionError(
         record.source,
         record.target,
         "strict",
         f"a hidden copy of {size_text(record.bytes_copied)} on the host ({record.mechanism}), since {way} was refused: "
         f"{reason}",
-        f"{cure}; or say copy=True where a copy is meant",
+        cure,
         "WOULD_COPY",
     )
 
@@ -107,9 +116,20 @@ def strict(above: int = 0) -> Strictness:
     Hidden is a copy on the host, or by way of it, that no ``copy=``, ``dtype=``, ``scaling=``, ``immutable=`` or
     ``mutable=`` asks for. The way between the host and a device is no hidden copy, nor is making a stack.
 
+    Decorated functions copy an array that can be written for frameworks that may read it after the call (JAX,
+    pyclesperanto) or whose arrays do not change (TensorFlow). Allow that with ``options(mutable="copy")``, or make the
+    copy yourself, once: an array that is in the function's framework already is not copied.
+
     Examples
     --------
     >>> with arraybridge.strict():
     ...     result = pipeline(image)
+    >>> @arraybridge.jax
+    ... def smooth(image): ...
+    >>> with arraybridge.strict(), arraybridge.options(mutable="copy"):
+    ...     result = smooth(image)
+    >>> image = arraybridge.convert(image, "jax", copy=True)
+    >>> with arraybridge.strict():
+    ...     result = smooth(image)
     """
     return Strictness(above)

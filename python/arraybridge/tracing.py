@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from contextlib import contextmanager
+from errno import EISDIR
 from pathlib import Path
 
 from .counters import aligned
@@ -24,6 +25,21 @@ if TYPE_CHECKING:
     Node = tuple[str, str]
 
 _VIEWER = "open it at https://ui.perfetto.dev or chrome://tracing"
+
+
+def _check_writable(path: Path) -> None:
+    """Raise the OSError now that writing would raise after a long run. Nothing is left behind, nothing is emptied."""
+    try:
+        with path.open("xb"):
+            pass
+    except FileExistsError:
+        if path.is_file():
+            with path.open("ab"):
+                return
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, "a folder, not a file to write", str(path)) from None
+        return  # a pipe or a device: opening it would wait for a reader, or is seen by one
+    path.unlink(missing_ok=True)
 
 
 class Arrow:
@@ -92,6 +108,8 @@ class Trace:
         if self._began:
             raise RuntimeError("trace() collects once: call it again for another file")
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        for path in self._paths():
+            _check_writable(path)
         self._began = time.perf_counter()
         self._open = True
         add_sink(self, everywhere=True)
@@ -158,7 +176,7 @@ class Trace:
         process = os.getpid()
         names = [
             {"name": "thread_name", "ph": "M", "pid": process, "tid": thread, "args": {"name": name}}
-            for thread, name in self._threads.items()
+            for thread, name in self._threads.copy().items()  # a thread may still be telling its first conversion
         ]
         copied = 0
         sums = []
@@ -168,6 +186,11 @@ class Trace:
                 ends = event["ts"] + event["dur"]
                 sums.append({"name": "bytes copied", "ph": "C", "ts": ends, "pid": process, "args": {"bytes": copied}})
         return {"traceEvents": [*names, *self._events, *sums], "displayTimeUnit": "ms"}
+
+    def _paths(self) -> list[Path]:
+        """What ``write`` writes: the trace, the table and the picture."""
+        beside = [".txt"] if self.picture_note else [".txt", ".png"]
+        return [self.path, *map(self.path.with_suffix, beside)]
 
     def write(self) -> None:
         """Write the three files. Without matplotlib there is no picture; ``picture_note`` says so."""
@@ -201,6 +224,11 @@ def trace(path: str | os.PathLike[str], *, picture: bool = True) -> Trace:
     -------
     Trace
         For a ``with`` statement; ``span("name")`` marks stretches of work inside it.
+
+    Raises
+    ------
+    OSError
+        On entering the block: a file cannot be written there. They are written when the block ends, however it does.
 
     Examples
     --------

@@ -11,6 +11,8 @@ import inspect
 import sys
 from functools import update_wrapper
 
+from .declaration import not_in_slices
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -91,6 +93,10 @@ def _outside_the_graph(call: Callable[..., Any], args: tuple[Any, ...], kwargs: 
     return sys.modules["torch"].compiler.disable(call)(args, kwargs)
 
 
+#: Why a generator that has yielded is not run again.
+_HAS_BEGUN = "it has given results already, so it is not run again"
+
+
 def _coroutine(declaration: Declaration) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         attempts, policy = declaration.begin(args, kwargs)
@@ -126,8 +132,9 @@ def _generator(declaration: Declaration) -> Callable[..., Any]:
         attempts.tell_changes(3)
         try:
             while True:
+                values.append(finish(values.pop(), attempts.reference, policy))  # its failure is not the function's
                 try:
-                    received = yield finish(values.pop(), attempts.reference, policy)
+                    received = yield values.pop()
                 except GeneratorExit:
                     raise
                 except BaseException as error:
@@ -136,6 +143,9 @@ def _generator(declaration: Declaration) -> Callable[..., Any]:
                     values.append(next(inner) if received is None else inner.send(take(received)))
         except StopIteration as stop:
             return None if stop.value is None else finish(stop.value, attempts.reference, policy)
+        except Exception as error:
+            declaration.note(error, _HAS_BEGUN)
+            raise
         finally:
             inner.close()
 
@@ -160,8 +170,9 @@ def _async_generator(declaration: Declaration) -> Callable[..., Any]:
         attempts.tell_changes(3)
         try:
             while True:
+                values.append(finish(values.pop(), attempts.reference, policy))  # its failure is not the function's
                 try:
-                    received = yield finish(values.pop(), attempts.reference, policy)
+                    received = yield values.pop()
                 except GeneratorExit:
                     raise
                 except BaseException as error:
@@ -170,6 +181,9 @@ def _async_generator(declaration: Declaration) -> Callable[..., Any]:
                     values.append(await (anext(inner) if received is None else inner.asend(take(received))))
         except StopAsyncIteration:
             return
+        except Exception as error:
+            declaration.note(error, _HAS_BEGUN)
+            raise
         finally:
             await inner.aclose()
 
@@ -194,7 +208,7 @@ def wrap(declaration: Declaration) -> Callable[..., Any]:
         if is_kind(function) or is_kind(whose):
             make = maker
     if declaration.sliced_default and make not in (_plain, _foreign, _traceable):
-        raise TypeError(f"{declaration.name}() gives its results one after the other: slice_by_slice is for functions")
+        raise not_in_slices(declaration)
     if _compiling is _ask:
         _know()
     wrapper = make(declaration)

@@ -1,7 +1,8 @@
 """Runs a case in a process of its own, so that a crash is a result and not the end of the tests.
 
-A server imports the frameworks and forks a child for each case, which costs a fraction of a second instead of the many
-that the imports take. The server starts none of them: a child that is forked after JAX or OpenCL have started hangs.
+A process imports the frameworks, once, and forks servers, each of which forks a child for each case: that costs a
+fraction of a second instead of the many that the imports take, and all share the memory of what was imported. None of
+them starts a framework: a child that is forked after JAX or OpenCL have started hangs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -57,40 +59,45 @@ class Outcome:
 class Server:
     """One server process; runs one child at a time."""
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="arraybridge-children-")
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__)), self._folder.name],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+    def __init__(self, connection: socket.socket, folder: Path) -> None:
+        self._connection = connection
+        self._folder = folder
+        self._folder.mkdir()
 
     def run(self, module: str, function: str, arguments: list[Any], timeout: float) -> Outcome:
         """Calls `module.function(*arguments)` in a new child."""
-        assert self._process.stdin is not None and self._process.stdout is not None
         request = {"module": module, "function": function, "arguments": arguments, "timeout": timeout}
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
+        self._connection.sendall(json.dumps(request).encode() + b"\n")
+        with self._connection.makefile() as answers:  # one line, after which the server waits for the next request
+            answer = answers.readline()
         assert answer, "the fork server itself has died"
-        verdict = Path(self._folder.name, "verdict")
-        output = Path(self._folder.name, "output").read_bytes().decode(errors="replace")[-6000:]
+        verdict = self._folder / "verdict"
+        output = (self._folder / "output").read_bytes().decode(errors="replace")[-6000:]
         return Outcome(json.loads(answer), json.loads(verdict.read_text()) if verdict.exists() else None, output)
 
     def close(self) -> None:
-        """Ends the server."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._folder.cleanup()
+        """Lets the server end."""
+        self._connection.close()
 
 
 class Children:
-    """Two servers, and a queue of cases for them."""
+    """Servers, and a queue of cases for them."""
 
     def __init__(self, width: int = 2) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="arraybridge-children-")
+        ours, theirs = zip(*[socket.socketpair() for _ in range(width)], strict=True)
+        handles = [one.fileno() for one in theirs]
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, self._folder.name, *map(str, handles)], pass_fds=handles
+        )
+        self._all = [
+            Server(connection, Path(self._folder.name, str(handle)))
+            for connection, handle in zip(ours, handles, strict=True)
+        ]
+        for one in theirs:
+            one.close()
         self._servers: SimpleQueue[Server] = SimpleQueue()
         self._threads = ThreadPoolExecutor(width)
-        self._all = [Server() for _ in range(width)]
         self._started: dict[str, Future[Outcome]] = {}
         for server in self._all:
             self._servers.put(server)
@@ -118,9 +125,11 @@ class Children:
         self._threads.shutdown(cancel_futures=True)
         for server in self._all:
             server.close()
+        self._process.wait()
+        self._folder.cleanup()
 
 
-# ---------------------------------------------------------------- the server process
+# ---------------------------------------------------------------- the server processes
 
 
 def _end(status: int) -> None:
@@ -156,16 +165,8 @@ def _wait(child: int, timeout: float) -> int:
     return status if ended else TIMED_OUT
 
 
-def _serve(folder: Path) -> None:
-    requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    os.dup2(nothing, 1)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    sys.path.insert(0, str(HERE))
-    for name in PRELOADED:
-        importlib.import_module(name)
-    gc.freeze()  # a collection in a child looks at the child's own objects only
+def _serve(connection: socket.socket, folder: Path) -> None:
+    requests, answers = connection.makefile(), connection.makefile("w")
     while line := requests.readline():
         (folder / "verdict").unlink(missing_ok=True)
         request = json.loads(line)
@@ -176,5 +177,31 @@ def _serve(folder: Path) -> None:
         answers.flush()
 
 
+def _main(folder: Path, handles: list[int]) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.path.insert(0, str(HERE))
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.freeze()  # a collection in a child looks at the child's own objects only
+    connections = {handle: socket.socket(fileno=handle) for handle in handles}
+    servers = []
+    for handle, connection in connections.items():
+        servers.append(os.fork())
+        if servers[-1] == 0:
+            for other in connections.values():
+                if other is not connection:
+                    other.close()  # or it would stay open when the server at its end has died
+            _serve(connection, folder / str(handle))
+            os._exit(0)
+    for connection in connections.values():
+        connection.close()
+    for server in servers:
+        os.waitpid(server, 0)
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]))
+    _main(Path(sys.argv[1]), [int(word) for word in sys.argv[2:]])

@@ -140,6 +140,47 @@ def test_every_name_that_is_offered_is_there() -> None:
     assert set(ab._LATER) <= set(dir(ab))
 
 
+@pytest.mark.parametrize(("module", "names"), [
+    ("array_payload", "Array ArrayPayloadT"),
+    ("converters", "Array ArrayLibrary Device MemoryConversionError MemoryType VALID_MEMORY_TYPES"),
+    ("converters_registry", "MemoryType"),
+    ("decorators", "Array ArrayLibrary ArrayPayload F MemoryContractAttribute MemoryType SCALING_FUNCTIONS "
+     "optional_import process_slices _execute_with_oom_recovery _FRAMEWORK_OPS"),
+    ("dtype_scaling", "MemoryType optional_import"),
+    ("gpu_cleanup", "MemoryType"),
+    ("libraries", "AcceleratorDevice ArrayPayload Device HOST HostDevice NamedDevice"),
+    ("oom_recovery", "MemoryType optional_import"),
+    ("slice_processing", "ArrayLibrary _get_device_id detect_memory_type stack_slices unstack_slices"),
+    ("stack_utils", "Array ArrayLibrary Device GPU_MEMORY_TYPES MemoryType convert_memory detect_memory_type "
+     "optional_import"),
+    ("types", "Array ArrayLibrary F"),
+    ("utils", "MemoryConversionError MemoryType"),
+])  # fmt: skip
+def test_modules_have_what_they_took_from_others(module: str, names: str) -> None:
+    from importlib import import_module
+
+    there = import_module(f"arraybridge.{module}")
+    for name in names.split():
+        found = getattr(there, name)
+        assert found is getattr(ab, name, found), name
+    assert ab.ConversionRoute.convert == ab.ConversionRoute.run
+    assert not ab.DtypeConversionConfig.is_semantic_control
+
+
+def test_what_the_page_says_is_not_there_is_not_there() -> None:
+    import re
+    from importlib import import_module
+
+    page = PAGE.read_text("utf-8")
+    cells = re.findall(r"^\|[^|]*\|([^|]*)\|[^|]*\|$", page.partition("### Names that are not there")[2], re.M)
+    absent = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    absent -= {"ConversionRoute", "SliceBySliceRuntimeParameter", "DtypeConversionConfig"}  # whose methods it names
+    assert len(absent) > 30
+    owners = [ab.ArrayLibrary, ab.ConversionRoute, ab.SliceBySliceRuntimeParameter, ab.DtypeConversionConfig]
+    owners += [import_module(f"arraybridge.{name}") for name in MODULES]
+    assert [(name, owner) for name in absent for owner in owners if hasattr(owner, name)] == []
+
+
 def test_modules_and_decorators_do_not_hide_each_other() -> None:
     for name in MODULES:
         __import__(f"arraybridge.{name}")
@@ -250,6 +291,21 @@ def test_the_facade_makes_arrays(name: str) -> None:
     grid = library.from_numpy(np.zeros((2, 2), np.float32), ab.HOST)
     assert listed(library.assign(grid, slice(0, 1), library.ones((1, 2), "float32"))) == [[1, 1], [0, 0]]
     assert listed(library.normalize_planes(library.prepend_axis(two), "float32", (2.0,))) == [[1, 1.5]]
+
+
+@pytest.mark.parametrize("name", frameworks.NAMES)
+def test_the_facade_names_dtypes_and_nothing_else(name: str) -> None:
+    library = ab.ArrayLibrary.named(name)
+    there = ab.convert(np.ones((2, 2), np.float32), name)
+    assert library.dtype_name(there.dtype) == "float32"
+    for dtype in ("float32", np.float32, np.dtype("float32")):
+        assert library.dtype_name(dtype) == "float32"
+    assert library.dtype_name(float) == "float64"
+    for nonsense in (there, np.ones(2), np.float32(3), 3, None, [1.0], ...):
+        with pytest.raises(TypeError, match="a dtype"):
+            library.dtype_name(nonsense)
+        with pytest.raises(TypeError, match="a dtype"):
+            library.astype(there, nonsense)
 
 
 def test_reading_mappings_cannot_be_written() -> None:

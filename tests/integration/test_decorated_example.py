@@ -138,6 +138,12 @@ def real(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     return run_example(IMAGES, tmp_path_factory.mktemp("real"), peer=False, spoil=False)
 
 
+def test_a_pipe_gets_whole_tables(made: Done) -> None:
+    """A pipe has no width of its own: what goes there is what stands in the file."""
+    lines = [line.rstrip() for line in made.text("good").splitlines() if line.strip()]
+    assert lines and [line for line in lines if line not in made.output] == []
+
+
 def check_survived(done: Done) -> None:
     assert done.codes["good"] == 0, done.output
     assert "DIFFERS" not in done.text("good") and done.text("good").count("agrees") == CHECKS

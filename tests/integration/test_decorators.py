@@ -289,7 +289,7 @@ def test_host_arrays_go_to_the_device_that_was_said() -> None:
 # ---------------------------------------------------------------- late readers, dtypes that are lacking
 
 
-@pytest.mark.parametrize("target", ["jax", "pyclesperanto"])
+@pytest.mark.parametrize("target", ["jax", "tensorflow", "pyclesperanto"])
 @pytest.mark.parametrize("source", ["numpy", "torch"])
 def test_writes_to_the_source_never_show(source: str, target: str) -> None:
     keep = []
@@ -310,6 +310,41 @@ def test_writes_to_the_source_never_show(source: str, target: str) -> None:
     memory[...] = 9
     assert (values(result) == 1).all() and (values(keep[0]) == 1).all()
     assert log and not any(record.aliases_mutable for record in log)
+
+
+@pytest.mark.parametrize("target", ["jax", "tensorflow", "pyclesperanto"])
+@pytest.mark.parametrize("source", ["numpy", "torch"])
+def test_a_buffer_that_is_used_again_never_shows_in_a_result(source: str, target: str) -> None:
+    import torch
+    from frameworks import aligned
+
+    buffer = aligned((64, 64), "float32")
+    given = buffer if source == "numpy" else torch.from_numpy(buffer)
+
+    @arraybridge.backend(source)(output_type=target)
+    def filled(image: Any) -> Any:
+        given[...] = image
+        return given
+
+    first = filled(array(source, 1, (64, 64)))
+    second = filled(array(source, 2, (64, 64)))
+    assert (values(first) == 1).all() and (values(second) == 2).all()
+
+
+def test_what_shares_memory_in_plain_python_shares_it_here() -> None:
+    """Documented: a view that a function gives is a view, and a body that works in place writes to what is shared."""
+    import jax.numpy
+
+    image = np.ones(SHAPE, "float32")
+    view = arraybridge.numpy(lambda x: x[1:])(image)
+    through_torch = arraybridge.torch(output_type="numpy")(lambda x: x[1:])(image)
+    image[...] = 5
+    assert (view == 5).all() and (through_torch == 5).all()
+
+    kept = jax.numpy.array(np.ones((64, 64), "float32"))
+    with arraybridge.options(immutable="copy"):
+        changed = arraybridge.torch(lambda x: x.add_(1))(kept)
+    assert (values(changed) == 2).all() and (values(kept) == 1).all()
 
 
 def test_records_show_the_conversions_of_decorated_functions() -> None:
@@ -514,9 +549,13 @@ def test_declared_contracts_are_kept(contract: Any) -> None:
         ({"casting": "maybe"}, ValueError, "same_kind"),
         ({"device": "gpu"}, ValueError, "cuda"),
         ({"device": "cpu", "gpu_id": 0}, TypeError, "give one"),
-        ({"gpu_id": -1}, ValueError, "number"),
-        ({"gpu_id": "0"}, TypeError, "integer"),
-        ({"max_retries": -1}, ValueError, "number"),
+        ({"gpu_id": -1}, ValueError, "gpu_id must be a whole number from 0, not -1"),
+        ({"gpu_id": "0"}, TypeError, "gpu_id must be a whole number from 0, not '0'"),
+        ({"max_retries": -1}, ValueError, "max_retries must be a whole number"),
+        ({"max_retries": 1.5}, TypeError, "max_retries must be a whole number from 0, not 1.5"),
+        ({"max_retries": True}, ValueError, "max_retries"),
+        ({"batch": "a"}, TypeError, "batch must be a whole number from 1, not 'a'"),
+        ({"batch": 0}, ValueError, "batch must be a whole number from 1"),
         ({"idempotent": "yes"}, TypeError, "True or False"),
         ({"oom_recovery": 1}, TypeError, "True or False"),
         ({"progress": 3}, TypeError, "callable"),

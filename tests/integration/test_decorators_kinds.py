@@ -234,6 +234,16 @@ def test_slice_by_slice_is_for_functions(function: Any) -> None:
         next(made) if inspect.isgenerator(made) else asyncio.run(drive(made))
 
 
+@pytest.mark.parametrize(("function", "words"), [
+    (stream, "gives its results one after the other"),
+    (later, "has to be awaited"),
+    (later_stream, "gives its results one after the other"),
+], ids=lambda one: getattr(one, "__name__", ""))  # fmt: skip
+def test_why_slice_by_slice_is_for_functions(function: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=f"{words}.*unstack_slices"):
+        arraybridge.torch(slice_by_slice_default=True)(function)
+
+
 def test_contracts_are_asked_about_each_value() -> None:
     @arraybridge.numpy(contract=lambda image: values(image)[0, 0] < 3)
     def counts(image: Any) -> Any:
@@ -245,3 +255,59 @@ def test_contracts_are_asked_about_each_value() -> None:
     next(running), next(running)
     with pytest.raises(ValueError, match="counts violated its output contract"):
         next(running)
+
+
+# ---------------------------------------------------------------- results that cannot be given
+
+
+class Tries:
+    """Swallows whatever comes in at its yield, as a worker does that goes on after errors."""
+
+    def __init__(self) -> None:
+        self.caught: list[Exception] = []
+
+    def numbers(self, image: Any) -> Iterator[Any]:
+        for value in (1.0, float("nan"), 3.0):
+            try:
+                yield image * 0.0 + value
+            except Exception as error:
+                self.caught.append(error)
+
+    async def numbers_later(self, image: Any) -> AsyncIterator[Any]:
+        for value in (1.0, float("nan"), 3.0):
+            try:
+                yield image * 0.0 + value
+            except Exception as error:
+                self.caught.append(error)
+
+
+def test_a_result_that_cannot_be_given_is_the_callers_to_hear_of() -> None:
+    tries = Tries()
+    stepping = arraybridge.numpy(tries.numbers)(array("numpy", dtype="uint8"))
+    assert (next(stepping) == 1).all()
+    with pytest.raises(arraybridge.MemoryConversionError, match="NaN"):
+        next(stepping)
+    assert tries.caught == []
+    assert list(stepping) == []
+
+
+def test_a_result_that_cannot_be_given_later_is_the_callers_to_hear_of() -> None:
+    tries = Tries()
+
+    async def use() -> list[Any]:
+        stepping = arraybridge.numpy(tries.numbers_later)(array("numpy", dtype="uint8"))
+        assert (await anext(stepping) == 1).all()
+        with pytest.raises(arraybridge.MemoryConversionError, match="NaN"):
+            await anext(stepping)
+        return [one async for one in stepping]
+
+    assert asyncio.run(use()) == [] and tries.caught == []
+
+
+def test_what_the_caller_throws_still_comes_in() -> None:
+    tries = Tries()
+    stepping = arraybridge.numpy(tries.numbers)(array("numpy", dtype="float32"))
+    next(stepping)
+    problem = ValueError("from outside")
+    stepping.throw(problem)
+    assert tries.caught == [problem]

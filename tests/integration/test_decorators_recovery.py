@@ -131,6 +131,76 @@ def test_generators_run_once_after_their_first_value() -> None:
     assert len(begun) == 1
 
 
+def noted(error: BaseException) -> bool:
+    """Whether an error says once who holds what."""
+    notes = [note for note in getattr(error, "__notes__", ()) if note.startswith("arraybridge: out of memory")]
+    return len(notes) == 1 and "Who holds what:" in notes[0] and "process" in notes[0]
+
+
+@KINDS
+@pytest.mark.parametrize("keywords", [{"idempotent": False}, {"oom_recovery": False}], ids=str)
+def test_what_runs_once_says_who_holds_what_as_well(kind: Any, keywords: dict[str, bool]) -> None:
+    with pytest.raises(MemoryError) as caught:
+        kind(Failing(1), **keywords)()
+    assert noted(caught.value) and "runs once" in caught.value.__notes__[0]
+
+
+@KINDS
+@pytest.mark.parametrize("keywords", [{}, {"idempotent": False}, {"oom_recovery": False}], ids=str)
+def test_other_errors_get_no_note(kind: Any, keywords: dict[str, bool]) -> None:
+    with pytest.raises(KeyError) as caught:
+        kind(Failing(1, type("OutOfMemory", (KeyError,), {})), **keywords)()
+    assert not getattr(caught.value, "__notes__", [])
+
+
+@KINDS
+def test_a_contract_without_memory_says_who_holds_what(kind: Any) -> None:
+    def contract(result: Any) -> bool:
+        raise MemoryError
+
+    with pytest.raises(MemoryError) as caught:
+        kind(Failing(0), contract=contract)()
+    assert noted(caught.value)
+
+
+@pytest.mark.parametrize("keywords", [{}, {"idempotent": False}], ids=str)
+def test_slices_without_memory_say_who_holds_what(keywords: dict[str, Any]) -> None:
+    @arraybridge.numpy(max_retries=0, **keywords)
+    def function(image: Any) -> Any:
+        raise MemoryError
+
+    with pytest.raises(MemoryError) as caught:
+        function(array("numpy", shape=(2, 3, 4)), slice_by_slice=True)
+    assert noted(caught.value)
+
+
+@pytest.mark.parametrize("thrown", [False, True])
+def test_generators_say_who_holds_what_after_their_first_value(thrown: bool) -> None:
+    @arraybridge.torch
+    def function(image: Any) -> Any:
+        yield image
+        raise MemoryError
+
+    @arraybridge.torch
+    async def later(image: Any) -> Any:
+        yield image
+        raise MemoryError
+
+    async def run() -> None:
+        running = later(array("numpy"))
+        await anext(running)
+        await (running.athrow(MemoryError()) if thrown else anext(running))
+
+    running = function(array("numpy"))
+    next(running)
+    with pytest.raises(MemoryError) as caught:
+        running.throw(MemoryError()) if thrown else next(running)
+    assert noted(caught.value) and "has given results" in caught.value.__notes__[0]
+    with pytest.raises(MemoryError) as caught:
+        asyncio.run(run())
+    assert noted(caught.value)
+
+
 def test_nothing_runs_again_after_success() -> None:
     calls = []
 
@@ -188,3 +258,102 @@ def test_in_place_changes_are_noticed_under_the_option() -> None:
             warnings.simplefilter("error")
             declared(array("numpy"), array("numpy"))
     changes(array("numpy"), array("numpy"))
+
+
+def test_decorated_functions_that_call_each_other_repeat_once() -> None:
+    fail = Failing(99)
+
+    @arraybridge.torch
+    def inner(image: Any) -> Any:
+        fail()
+
+    @arraybridge.numpy
+    def middle(image: Any) -> Any:
+        return inner(image)
+
+    @arraybridge.torch
+    def outer(image: Any) -> Any:
+        return middle(image)
+
+    with pytest.raises(MemoryError) as caught:
+        outer(array("numpy"))
+    assert fail.calls == 3
+    assert len(caught.value.__notes__) == 1
+
+
+def test_what_must_run_once_runs_once_inside_of_another() -> None:
+    fail = Failing(99)
+
+    @arraybridge.torch(idempotent=False)
+    def inner(image: Any) -> Any:
+        fail()
+
+    @arraybridge.torch
+    def outer(image: Any) -> Any:
+        return inner(image)
+
+    with pytest.raises(MemoryError):
+        outer(array("numpy"))
+    assert fail.calls == 1
+
+
+@pytest.mark.parametrize("retries", [1001, 2**70, -1])
+def test_numbers_of_retries_are_checked_at_decoration(retries: int) -> None:
+    with pytest.raises(ValueError, match="max_retries must be a"):
+        arraybridge.torch(max_retries=retries)(lambda image: image)
+
+
+def test_a_failure_of_recovery_itself_does_not_replace_the_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any) -> Any:
+        raise RuntimeError("not the function's")
+
+    monkeypatch.setattr("arraybridge.declaration.Attempts", broken)
+    call = plain(Failing(9))
+    with pytest.raises(MemoryError):
+        call()
+
+
+@pytest.mark.parametrize("kind", [plain, rare, coroutine, generator, async_generator])
+def test_a_framework_without_host_arrays_loses_no_error(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoHost:
+        def begin(self, args: Any, kwargs: Any) -> Any:
+            raise arraybridge.MemoryConversionError("numpy", "torch", "convert", "no arrays on the host")
+
+    monkeypatch.setattr(arraybridge.declaration.Declaration, "on_host", lambda self: NoHost())
+    fail = Failing(9)
+    with pytest.raises(MemoryError) as caught:
+        kind(fail, host_fallback=True, max_retries=1)()
+    assert fail.calls == 2
+    assert "no arrays on the host" in caught.value.__notes__[0]
+    assert "at last on the host" in caught.value.__notes__[1]
+
+
+def test_pyclesperanto_has_no_host_to_go_to() -> None:
+    fail = Failing(9)
+
+    @arraybridge.pyclesperanto(host_fallback=True, max_retries=0)
+    def whole(image: Any) -> Any:
+        fail()
+
+    stack = array("numpy", shape=(3, 4, 4))
+    with pytest.raises(MemoryError):
+        whole(stack)
+    with pytest.raises(MemoryError):
+        whole(stack, slice_by_slice=True)
+    assert fail.calls == 2
+
+
+def test_a_group_of_tasks_that_ran_out_of_memory_is_repeated() -> None:
+    fail = Failing(1)
+
+    async def task() -> None:
+        fail()
+
+    @arraybridge.torch
+    async def function(image: Any) -> Any:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(task())
+        return image
+
+    asyncio.run(function(array("numpy")))
+    assert fail.calls == 2

@@ -78,6 +78,7 @@ def _soak(seconds: float) -> None:
     assert arraybridge.pending() == (0, 0)
 
 
+@pytest.mark.alone  # memory is measured, after a short time in which pools fill
 def test_sixteen_threads_for_five_seconds() -> None:
     _soak(5)
 

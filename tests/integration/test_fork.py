@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 BUILD = Path(os.environ.get("ARRAYBRIDGE_BUILD_DIR", ""))
+pytestmark = pytest.mark.alone  # forks again and again while threads work, each child with a time limit
 WAITING = BUILD / "fork" / "waiting_plugin.so"
 CHILD_SECONDS = 30
 FORKS = 40

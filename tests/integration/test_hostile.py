@@ -14,15 +14,12 @@ from nonsense_cases import CALLS, NONSENSE, group_of
 INPUTS = [pytest.param(name, target, id=f"{name}-{target}") for name in CASES for target in NAMES]
 
 
-@pytest.fixture(scope="module")
-def children(request: pytest.FixtureRequest) -> Any:
-    """Starts all cases that were asked for, two at a time; each test waits for its own."""
-    started = Children()
+@pytest.fixture(scope="module", autouse=True)
+def queued(request: pytest.FixtureRequest, children: Children) -> None:
+    """Queues all cases that were asked for, so that they share the cores; each test waits for its own."""
     for item in request.session.items:
         if item.function in CHILD_OF:
-            started.start(*CHILD_OF[item.function](**item.callspec.params))
-    yield started
-    started.close()
+            children.start(*CHILD_OF[item.function](**item.callspec.params))
 
 
 CHILD_OF: dict[Any, Callable[..., tuple[str, ...]]] = {}

@@ -18,16 +18,11 @@ import pytest
 from children import Children, Outcome
 from frameworks import NAMES
 
+pytestmark = pytest.mark.alone  # memory is measured, and some of it must be given back within two seconds
+
 MIB = 1 << 20
 PAIRS = [(source, target) for source in NAMES for target in NAMES]
 WITHOUT_SELF = [target for target in NAMES if target != "numpy"]
-
-
-@pytest.fixture(scope="module")
-def children() -> Iterator[Children]:
-    started = Children()
-    yield started
-    started.close()
 
 
 def run(children: Children, function: str, *arguments: Any, timeout: float = 240) -> Any:

@@ -1,12 +1,10 @@
-"""Any order of first use works: each in a fresh process, two at a time."""
+"""Any order of first use works: each in a fresh process."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, combinations, permutations
 from pathlib import Path
 
@@ -26,42 +24,24 @@ CASES = [("", order) for order in ORDERS] + [(user, order) for user in USERS for
 CASES.append(("jax,tensorflow,torch", ORDERS[23]))  # all three the other way round
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(CHILD), *arguments], capture_output=True, text=True, timeout=180)
-
-
-Runs = dict[tuple[str, ...], "Future[subprocess.CompletedProcess[str]]"]
-
-
-@pytest.fixture(scope="module")
-def runs(request: pytest.FixtureRequest) -> Iterator[Runs]:
-    """Everything that was asked for, two at a time."""
-    with ThreadPoolExecutor(2) as pool:
-        started: Runs = {}
-        for item in request.session.items:
-            if item.module is request.module:
-                arguments = tuple(item.callspec.params["arguments"])
-                started[arguments] = pool.submit(run, *arguments)
-        yield started
-        pool.shutdown(cancel_futures=True)
-
-
 def marked(user: str, order: str) -> object:
     mark = () if (user, order) in QUICK else pytest.mark.slow
     name = f"{user.replace(',', '+') or 'nothing'}-then-{order.replace(',', '+')}"
     return pytest.param([user, order], id=name, marks=mark)
 
 
-def check(done: subprocess.CompletedProcess[str]) -> None:
+def check(arguments: list[str]) -> None:
+    call = [sys.executable, str(CHILD), *arguments]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, f"ended with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
     assert json.loads(done.stdout.splitlines()[-1]) == {"problems": []}
 
 
 @pytest.mark.parametrize("arguments", [marked(user, order) for user, order in CASES])
-def test_any_order_works(runs: Runs, arguments: list[str]) -> None:
-    check(runs[tuple(arguments)].result())
+def test_any_order_works(arguments: list[str]) -> None:
+    check(arguments)
 
 
 @pytest.mark.parametrize("arguments", [["--prepare-then-user-cle", user, ORDERS[0]] for user in PREPARED])
-def test_the_users_own_pyclesperanto_works_after_prepare(runs: Runs, arguments: list[str]) -> None:
-    check(runs[tuple(arguments)].result())
+def test_the_users_own_pyclesperanto_works_after_prepare(arguments: list[str]) -> None:
+    check(arguments)

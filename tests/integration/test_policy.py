@@ -38,15 +38,20 @@ class Row(NamedTuple):
     after: str
     expected: Any
     policy: Policy = Policy()
+    told: int = 0  # how many values saturate, and a warning counts them
 
 
 LABELS = [[0, 1], [2, 3]]
 ROWS = [
     Row("float image of an integer input", "uint16", "float32", [[100.4, 200.5], [-3, 7e9]], "uint16",
-        [[100, 200], [0, 65535]]),
+        [[100, 200], [0, 65535]], told=2),
     Row("float image of a signed input", "int16", "float32", [[2.5, -2.5], [-4e4, 4e4]], "int16",
-        [[2, -2], [-32768, 32767]]),
-    Row("infinities saturate", "uint8", "float32", [[np.inf, -np.inf], [5, 6]], "uint8", [[255, 0], [5, 6]]),
+        [[2, -2], [-32768, 32767]], told=2),
+    Row("infinities saturate", "uint8", "float32", [[np.inf, -np.inf], [5, 6]], "uint8", [[255, 0], [5, 6]], told=2),
+    Row("what is rounded into the range is not beyond it", "uint8", "float32", [[255.4, -0.5], [254.5, 0.5]], "uint8",
+        [[255, 0], [254, 0]]),
+    Row("clip said explicitly takes what saturates", "uint8", "float32", [[300, -7], [5, 6]], "uint8",
+        [[255, 0], [5, 6]], Policy(scaling="clip")),
     Row("wider integer in range", "uint8", "int32", [[0, 7], [200, 255]], "uint8", [[0, 7], [200, 255]]),
     Row("labels are never stretched", "uint16", "uint8", LABELS, "uint16", LABELS),
     Row("labels are never stretched, minmax", "uint16", "int32", LABELS, "uint16", LABELS, Policy(scaling="minmax")),
@@ -68,13 +73,16 @@ ROWS = [
     Row("complex to complex", "complex64", "complex128", [[1 + 2j, 0], [1, 2]], "complex64", [[1 + 2j, 0], [1, 2]]),
     Row("magnitude of a complex input", "complex64", "float32", [[1.5, 0], [1, 2]], "float32", [[1.5, 0], [1, 2]]),
     Row("native", "uint8", "float32", [[0.5, 1], [3, 4]], "float32", [[0.5, 1], [3, 4]], Policy("native")),
-    Row("fixed", "float32", "float32", [[2.5, 1], [3, 400]], "uint8", [[2, 1], [3, 255]], Policy("uint8")),
+    Row("fixed", "float32", "float32", [[2.5, 1], [3, 400]], "uint8", [[2, 1], [3, 255]], Policy("uint8"),
+        told=1),
     Row("fixed, unit", "float32", "float32", [[0, 0.5], [1, 0.25]], "uint8", [[0, 128], [255, 64]],
         Policy("uint8", "unit")),
     Row("fixed float of integers", "uint8", "int32", LABELS, "float32", LABELS, Policy("float32")),
     Row("fixed, 1-D of 2-D", "uint16", "float32", [1.5, 2.5], "uint8", [2, 2], Policy("uint8")),
     Row("unit", "uint16", "float32", [[0, 0.5], [1, 0.25]], "uint16", [[0, 32768], [65535, 16384]],
         Policy(scaling="unit")),
+    Row("unit, negative", "uint8", "float32", [[-0.25, 0.5], [1, -0.001]], "uint8", [[0, 128], [255, 0]],
+        Policy(scaling="unit"), told=1),
     Row("unit, signed", "int16", "float32", [[-1, 0], [1, 1]], "int16", [[-32768, 0], [32767, 32767]],
         Policy(scaling="unit")),
     Row("minmax", "uint8", "float32", [[0, 0.5], [1, 0.75]], "uint8", [[0, 127], [255, 191]],
@@ -87,9 +95,11 @@ ROWS = [
     Row("exact", "uint8", "float32", [[0, 1], [255, 3]], "uint8", [[0, 1], [255, 3]], Policy(scaling="exact")),
     Row("fractions, clip said explicitly", "uint8", "float32", [[0, 0.5], [1, 0.75]], "uint8", [[0, 0], [1, 1]],
         Policy(scaling="clip")),
-    Row("whole numbers within the unit range", "uint8", "float32", [[0, 1], [1, -1]], "uint8", [[0, 1], [1, 0]]),
+    Row("whole numbers within the unit range", "uint8", "float32", [[0, 1], [1, -1]], "uint8", [[0, 1], [1, 0]],
+        told=1),
     Row("fractions in an integer image of labels", "uint8", "float32", [[0.5, 1.25]], "uint8", [[0, 1]]),
-    Row("nan=", "uint8", "float32", [[np.nan, 300], [2, 3]], "uint8", [[7, 255], [2, 3]], Policy(nan=7)),
+    Row("nan=", "uint8", "float32", [[np.nan, 300], [2, 3]], "uint8", [[7, 255], [2, 3]], Policy(nan=7),
+        told=1),
 ]  # fmt: skip
 
 
@@ -106,7 +116,10 @@ CASES = [
 def test_the_table(framework: str, row: Row) -> None:
     array = make(framework, row.values, row.result)
     reference = Reference(framework, row.before, 2)
-    result = quiet(array, reference, row.policy)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        result = apply(array, reference, row.policy)
+    assert [str(one.message).split(" ")[0] for one in told] == ([str(row.told)] if row.told else [])
     assert READ[framework](result)[0] == row.after
     np.testing.assert_array_equal(read(framework, result), np.asarray(row.expected).astype(DTYPES[row.after]))
     np.testing.assert_array_equal(read(framework, array), np.asarray(row.values).astype(DTYPES[row.result]))
@@ -117,9 +130,9 @@ def test_the_table(framework: str, row: Row) -> None:
 @pytest.mark.parametrize("framework", NAMES)
 @pytest.mark.parametrize("target", NAMES)
 def test_the_dtype_changes_on_the_way_to_another_framework(framework: str, target: str) -> None:
-    result = quiet(make(framework, [[1.5, 300]], "float32"), Reference(target, "uint8", 2), Policy(), target)
+    result = quiet(make(framework, [[1.5, 200]], "float32"), Reference(target, "uint8", 2), Policy(), target)
     assert READ[target](result)[0] == "uint8"
-    np.testing.assert_array_equal(read(target, result), [[2, 255]])
+    np.testing.assert_array_equal(read(target, result), [[2, 200]])
 
 
 @pytest.mark.parametrize("framework", [name for name in NAMES if name != "pyclesperanto"])
@@ -151,7 +164,7 @@ def test_empty_images(framework: str, scaling: str | None, shape: tuple[int, ...
 
 
 def test_read_only_strided_and_byte_swapped_images() -> None:
-    image = np.array([[1.5, 300], [2.5, -1]], np.float32)
+    image = np.array([[1.5, 255.4], [2.5, -0.5]], np.float32)
     image.setflags(write=False)
     for one in (image, image[::-1, ::-1][::-1, ::-1], image.astype(">f4"), np.asfortranarray(image)):
         np.testing.assert_array_equal(quiet(one, Reference("numpy", "uint8", 2), Policy()), [[2, 255], [2, 0]])
@@ -243,6 +256,18 @@ def test_labels_beyond_the_range_saturate_and_the_warning_counts(framework: str,
     assert told[0].filename == __file__
 
 
+@pytest.mark.parametrize("framework", NAMES)
+def test_numbers_beyond_the_range_are_counted_with_ways_out(framework: str) -> None:
+    image = make(framework, [[-100, -0.5, 20], [255.4, 300, 3]], "float32")
+    with pytest.warns(DtypeWarning) as told:
+        result = apply(image, Reference(framework, "uint8", 2), Policy())
+    np.testing.assert_array_equal(read(framework, result), [[0, 0, 20], [255, 255, 3]])
+    assert len(told) == 1 and told[0].filename == __file__
+    text = str(told[0].message)
+    assert text.startswith("2 of 6 values of the float32 result lie beyond uint8")
+    assert 'dtype_conversion="native"' in text and 'scaling="clip"' in text
+
+
 @pytest.mark.parametrize("framework", ["numpy", "torch", "tensorflow", "jax"])
 def test_finite_to_infinite_warns_with_the_count(framework: str) -> None:
     image = make(framework, [[1e5, np.inf, np.nan, 1, -1e6]], "float32")
@@ -259,6 +284,9 @@ def test_a_dtype_that_the_framework_lacks() -> None:
     image = make("pyclesperanto", [[1.5, 300]], "float32")
     assert quiet(image, Reference("numpy", "float64", 2), Policy()) is image
     assert quiet(image, Reference("numpy", "int64", 2), Policy()).dtype == np.int32
+    beyond = make("pyclesperanto", [[1.5, 3e12]], "float32")
+    error = refusal(beyond, Reference("numpy", "int64", 2), Policy())
+    assert "int64" in error.reason and "(0, 1)" in error.reason and 'output_type="numpy"' in error.hint
     assert quiet(image, Reference("numpy", "float64", 2), Policy(), "numpy").dtype == np.float64
     with pytest.raises(MemoryConversionError, match="float64"):
         quiet(image, Reference("numpy", "float64", 2), Policy(casting="no"))

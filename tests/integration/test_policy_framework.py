@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from arraybridge import MemoryConversionError, framework_cast, policy, scale
+from arraybridge import MemoryConversionError, framework_cast, options, policy, scale
 from arraybridge._library import native
 from arraybridge.policy import SCALINGS, Policy, Reference, apply
 from frameworks import DTYPES, MAKE, READ
@@ -199,3 +199,22 @@ def test_a_policy_takes_this_way_for_what_the_host_cannot_reach(
 
 def test_all_scalings_are_tried_here() -> None:
     assert set(SCALINGS) == {"clip", "minmax", "wrap", "exact", "unit"}
+
+
+def test_memory_that_runs_out_while_a_result_is_settled_is_made_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = framework_cast._change, []
+
+    def change(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) < 3:
+            raise MemoryError
+        return real(*arguments)
+
+    monkeypatch.setattr(framework_cast, "_change", change)
+    x = MAKE["torch"](np.array([[1.5, 300]], np.float32), "float32")
+    assert framework_cast.change(x, "torch", "float32", "uint8", "clip")[1] == 1
+    assert len(calls) == 3
+    calls.clear()
+    with options(max_retries=0), pytest.raises(MemoryError):
+        framework_cast.change(x, "torch", "float32", "uint8", "clip")
+    assert len(calls) == 1

@@ -150,5 +150,91 @@ def test_native_options_still_work() -> None:
     assert arraybridge.convert(x, "torch").data_ptr() == x.ctypes.data
 
 
+def test_an_option_as_an_attribute_says_how_it_is_read_and_set() -> None:
+    with pytest.raises(AttributeError, match=r'options\.get\("scaling"\)'):
+        _ = options.scaling
+    with pytest.raises(AttributeError, match=r"options\.set\(scaling=\.\.\.\)"):
+        options.scaling = "unit"
+    with pytest.raises(AttributeError, match="no attribute 'colour'"):
+        _ = options.colour
+    with pytest.raises(AttributeError, match="no attribute 'colour'"):
+        options.colour = 3
+    assert not hasattr(options, "__array__") and options.get("scaling") is None
+
+
 def test_options_pickle_by_name() -> None:
     assert pickle.loads(pickle.dumps(options)) is options
+
+
+def test_one_block_serves_many_threads_and_tasks() -> None:
+    scope = options(dtype_conversion="float64")
+    first, second = threading.Event(), threading.Event()
+    seen: dict[str, list[str]] = {"early": [], "late": []}
+
+    def early() -> None:
+        with scope:
+            first.set()
+            assert second.wait(10)
+            seen["early"].append(dtype_of())
+        seen["early"].append(dtype_of())
+
+    def late() -> None:
+        assert first.wait(10)
+        with scope:
+            second.set()
+            thread.join()
+            seen["late"].append(dtype_of())
+        seen["late"].append(dtype_of())
+
+    thread, other = threading.Thread(target=early), threading.Thread(target=late)
+    other.start()
+    thread.start()
+    other.join()
+    assert seen == {"early": ["float64", "uint8"], "late": ["float64", "uint8"]}
+
+    async def task(rounds: int) -> list[str]:
+        with scope:
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            inside = dtype_of()
+        return [inside, dtype_of()]
+
+    async def both() -> list[list[str]]:
+        return await asyncio.gather(task(1), task(3))
+
+    assert asyncio.run(both()) == [["float64", "uint8"], ["float64", "uint8"]]
+
+
+def test_blocks_left_in_another_order_end_one_by_one() -> None:
+    outer, inner = options(dtype_conversion="float64"), options(dtype_conversion="int16")
+    outer.__enter__()
+    inner.__enter__()
+    outer.__exit__(None, None, None)
+    assert dtype_of() == "int16"
+    inner.__exit__(None, None, None)
+    assert dtype_of() == "uint8"
+    with pytest.raises(RuntimeError, match="has not been entered"):
+        inner.__exit__(None, None, None)
+
+
+def test_options_set_by_two_threads_at_once_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    real_changes, real_count = arraybridge.settings._changes_calls, native.count_policies
+    counted: list[int] = []
+    other = threading.Thread(target=lambda: options.set(dtype_conversion="native"))
+
+    def changes() -> int:
+        before = real_changes()
+        if other.ident is None:
+            other.start()
+            other.join(0.3)  # it comes in between, unless it has to wait
+        return before
+
+    def count(more: int) -> None:
+        counted.append(more)
+        real_count(more)
+
+    monkeypatch.setattr("arraybridge.settings._changes_calls", changes)
+    monkeypatch.setattr(native, "count_policies", count)
+    options.set(dtype_conversion="native")
+    other.join()
+    assert sum(counted) == 1

@@ -9,7 +9,7 @@ from typing import Any
 import arraybridge
 import numpy as np
 import pytest
-from arraybridge import SCALING_FUNCTIONS, MemoryConversionError, scale
+from arraybridge import SCALING_FUNCTIONS, DtypeWarning, MemoryConversionError, scale
 from frameworks import DTYPES, MAKE, NAMES, READ
 
 
@@ -39,6 +39,17 @@ def test_each_rule(framework: str, scaling: str, values: Any, expected: Any) -> 
     assert arraybridge.detect_memory_type(result) == framework
     assert READ[framework](result)[0] == "uint8"
     np.testing.assert_array_equal(read(framework, result), expected)
+
+
+@pytest.mark.parametrize("framework", NAMES)
+def test_negative_numbers_in_the_unit_range_are_counted(framework: str) -> None:
+    with pytest.warns(DtypeWarning, match=r"^1 of 4 float32 values are negative .*uint8 stands for \[0, 1\]") as told:
+        result = scale(made(framework, [[-0.2, -0.001], [1, 0.5]]), "uint8", scaling="unit")
+    np.testing.assert_array_equal(read(framework, result), [[0, 0], [255, 128]])
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scale(made(framework, [[-1, 1]]), "int8", scaling="unit")
 
 
 def test_an_explicit_clip_says_nothing_of_what_saturates() -> None:
@@ -101,3 +112,59 @@ def test_the_other_pairs_saturate(framework: str) -> None:
 
 def test_an_array_of_another_framework_becomes_one_of_the_named() -> None:
     assert arraybridge.detect_memory_type(SCALING_FUNCTIONS["torch"](np.float32([[0, 1]]), "uint8")) == "torch"
+
+
+# ---------------------------------------------------------------- integers are never stretched
+
+
+@pytest.mark.parametrize("framework", NAMES)
+def test_a_stretch_of_integers_says_that_there_is_none(framework: str) -> None:
+    x = arraybridge.convert(np.array([[10, 300], [20, 40]], np.int16), framework)
+    with pytest.warns(DtypeWarning, match='int16.*scale.*"float32"') as seen:
+        kept = arraybridge.scale(x, "uint8", scaling="minmax")
+    assert [one.filename for one in seen] == [__file__], "it points at who has asked for it"
+    assert READ[framework](kept)[2] == bytes([10, 255, 20, 40])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stretched = arraybridge.scale(arraybridge.scale(x, "float32"), "uint8", scaling="minmax")
+    assert READ[framework](stretched)[2] == bytes([0, 255, 8, 26])
+
+
+def test_a_stretch_of_bool_says_that_there_is_none() -> None:
+    with pytest.warns(DtypeWarning, match="bool"):
+        assert arraybridge.scale(np.array([True, False]), "uint8", scaling="minmax").tolist() == [1, 0]
+
+
+def test_nobody_else_is_told_of_integers_that_are_not_stretched() -> None:
+    image = np.array([[10, 300], [20, 40]], np.uint16)
+    labels = arraybridge.numpy(lambda image: image.astype(np.int32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        arraybridge.scale(image, "float32", scaling="minmax")
+        arraybridge.scale(image.astype(np.float32), "uint8", scaling="minmax")
+        SCALING_FUNCTIONS["numpy"](image, np.uint8)
+        with arraybridge.options(scaling="minmax"):
+            assert labels(image).tolist() == image.tolist()
+        assert arraybridge.numpy(scaling="minmax")(lambda image: image.astype(np.int32))(image).dtype == np.uint16
+
+
+@pytest.mark.parametrize("nan", [2**53 + 1, 2**64 - 1, np.int64(2**53 + 1), -(2**53) - 1, 10**400])
+@pytest.mark.parametrize("goal", ["int64", "uint64"])
+def test_a_stand_in_that_would_be_another_number_is_refused(nan: Any, goal: str) -> None:
+    image = np.array([np.nan, 1])
+    with pytest.raises(ValueError, match="float64 has"):
+        scale(image, goal, nan=nan)
+    with pytest.raises(ValueError, match="float64 has"):
+        arraybridge.convert(image, "torch", dtype=goal, scaling="clip", nan=nan)
+
+
+def test_a_stand_in_with_many_digits_is_exact() -> None:
+    image = np.array([np.nan, 1])
+    for nan in (2**53, 2**63 - 2**10, np.array(7), 3.0):
+        assert scale(image, "int64", nan=nan)[0] == int(nan)
+
+
+def test_a_complex_number_counts_once() -> None:
+    numbers = np.array([1e300 + 1e300j, 1e300, 2, complex(np.inf, 1e300), complex(0, np.nan)])
+    with pytest.warns(DtypeWarning, match="2 of 5 values"):
+        assert scale(numbers, "complex64").dtype == np.complex64

@@ -82,6 +82,28 @@ def test_vmap_and_grad() -> None:
     np.testing.assert_array_equal(slope(jnp.array([[1.0, 2.0]])), [[2, 4]])
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [("int64", "int32"), ("uint64", "uint32"), ("float64", "float32"), ("int16", "int16")]
+)
+def test_jit_without_x64_takes_the_dtype_that_there_is(before: str, after: str) -> None:
+    import jax
+    import jax.numpy as jnp
+
+    values = jnp.asarray([[1.5, 2e10], [-3.0, 0.0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = jax.jit(lambda x: apply(x, of("jax", before), Policy()))(values)
+    assert made.dtype.name == after
+
+    @arraybridge.jax
+    def product(first: Any, second: Any) -> Any:
+        return first.astype("float32") * second
+
+    image = np.ones((2, 2), before)
+    assert jax.jit(lambda x: product(image, x))(values).dtype.name == after
+    assert jax.vmap(lambda x: apply(x, of("jax", before), Policy()))(values[None]).dtype.name == after
+
+
 def test_what_dtypes_alone_decide_is_refused_under_jit_too() -> None:
     import jax
 
@@ -147,7 +169,10 @@ def test_torch_compile_in_one_graph(policy: Policy) -> None:
         return apply(x, reference, policy, "torch")
 
     x = torch.tensor(np.nan_to_num(IMAGE))
-    assert torch.equal(compiled(x), apply(x, reference, policy))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", arraybridge.DtypeWarning)  # values are looked at outside of the graph only
+        expected = apply(x, reference, policy)
+    assert torch.equal(compiled(x), expected)
 
 
 def test_torch_compile_follows_the_options_of_the_process() -> None:
@@ -185,3 +210,18 @@ def test_tf_function_and_tape() -> None:
         y = apply(x * x, of("tensorflow", "float64"), Policy())
     assert y.dtype == tf.float64
     np.testing.assert_array_equal(tape.gradient(y, x), [[2, 4]])
+
+
+@pytest.mark.parametrize("shape", [None, [None, 3]])
+def test_tf_function_need_not_know_the_shape(shape: Any) -> None:
+    import tensorflow as tf
+
+    @arraybridge.tensorflow
+    def widened(image: Any) -> Any:
+        return tf.cast(image, tf.float64) * 2
+
+    spec = tf.TensorSpec(shape)
+    made = tf.function(lambda x: widened(x), input_signature=[spec])(tf.ones((2, 3)))
+    assert made.dtype == tf.float32
+    mean = tf.function(lambda x: widened(tf.reduce_mean(x)), input_signature=[spec])(tf.ones((2, 3)))
+    assert mean.dtype == tf.float64

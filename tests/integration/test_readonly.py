@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from children import Children
 from frameworks import NAMES
 from readonly_cases import SOURCES
 
 
-@pytest.fixture(scope="module")
-def children() -> Iterator[Children]:
-    started = Children()
+@pytest.fixture(scope="module", autouse=True)
+def queued(children: Children) -> None:
+    """The long cases, so that they share the cores."""
     for source in SOURCES:
-        started.start("readonly_cases", "run_refusal", source)
+        children.start("readonly_cases", "run_refusal", source)
         for first in NAMES:
-            started.start("readonly_cases", "run_chain", source, first)
-    yield started
-    started.close()
+            children.start("readonly_cases", "run_chain", source, first)
 
 
 @pytest.mark.parametrize("second", NAMES)

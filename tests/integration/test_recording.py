@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextvars
 import json
 import pickle
+import random
+import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import frameworks  # noqa: F401  first: it prepares the OpenCL drivers
 import numpy as np
 import pytest
 from arraybridge.observer import ConversionObserver, IgnoreConversions
+from children import Children
 
 
 def image() -> np.ndarray[Any, Any]:
@@ -134,6 +138,71 @@ def test_decorated_functions_and_stacks_are_observed() -> None:
         ab.stack_slices([image()], "torch")
     assert {(record.source, record.target) for record in log.seen[:2]} == {("numpy", "torch"), ("torch", "numpy")}
     assert len(log.seen) == 3
+
+
+class Converting(ConversionObserver):
+    """Converts when it is told of a conversion, as one that looks at values does."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def record(self, record: ab.ConversionRecord) -> None:
+        self.told += 1
+        ab.convert(image(), "torch")
+
+
+def test_an_observer_that_converts_is_not_told_of_its_own_doing() -> None:
+    observer = Converting()
+    with observer.installed(), ab.records() as log:
+        ab.convert(image(), "torch")
+        ab.convert(image(), "torch")
+    assert observer.told == 2
+    assert len(log) == 2
+
+
+def test_it_does_not_need_much_stack(children: Children) -> None:
+    assert children.run(__name__, "observe_on_a_small_stack").check() == [1]
+
+
+def observe_on_a_small_stack() -> list[int]:
+    observer = Converting()
+
+    def work() -> None:
+        with observer.installed():
+            ab.convert(image(), "torch")
+
+    ab.convert(image(), "torch")
+    threading.stack_size(256 << 10)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return [observer.told]
+
+
+def test_a_conversion_in_a_signals_handler_is_counted_as_well(children: Children) -> None:
+    ended, total = children.run(__name__, "count_in_handlers", timeout=60).check()
+    assert ended and total > 100
+
+
+def count_in_handlers() -> list[Any]:
+    """The handler runs wherever the thread is, now and then where the counters' lock is held."""
+    counters = ab.ConversionCounters()
+    source = image()
+    ab.convert(source, "torch")
+    end = time.monotonic() + 3
+
+    def handler(number: int, frame: Any) -> None:
+        ab.convert(source, "torch")
+        if time.monotonic() < end:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(5e-5, 2e-4))
+
+    signal.signal(signal.SIGALRM, handler)
+    with counters.installed():
+        signal.setitimer(signal.ITIMER_REAL, 1e-4)
+        while time.monotonic() < end:
+            ab.convert(source, "torch")
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return [True, counters.rows()[0]["count"]]
 
 
 # ---------------------------------------------------------------- counters
@@ -254,9 +323,58 @@ def test_a_trace_sees_every_thread_and_ends_with_its_block(tmp_path: Path) -> No
         trace.__enter__()
 
 
+def test_a_thread_that_comes_late_does_not_disturb_the_writing(tmp_path: Path) -> None:
+    class Growing(dict):  # type: ignore[type-arg]
+        """Stands for another thread that has its first conversion now."""
+
+        def items(self) -> Any:
+            for number, pair in enumerate(super().items()):
+                self[-number - 1] = "late"
+                yield pair
+
+        def copy(self) -> dict[Any, Any]:
+            return dict(self)
+
+    trace = ab.trace(tmp_path / "run.json", picture=False)
+    with trace:
+        ab.convert(image(), "torch")
+        trace._threads = Growing(trace._threads)
+    assert json.loads((tmp_path / "run.json").read_text())["traceEvents"]
+
+
 def test_a_trace_file_cannot_be_its_own_table(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"run\.json"):
         ab.trace(tmp_path / "run.txt")
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_block(tmp_path: Path) -> None:
+    begun = []
+
+    def run(path: Path) -> None:
+        with pytest.raises(OSError), ab.trace(path):
+            begun.append(path)
+
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "table.txt").mkdir()
+    (tmp_path / "picture.png").mkdir()
+    (tmp_path / "file").write_text("kept")
+    for name in ("folder.json", "table.json", "picture.json", "file/run.json", "n" * 300 + ".json"):
+        run(tmp_path / name)
+    run(Path("/proc/arraybridge.json"))  # nobody can write there, not even root
+    assert not begun
+    with ab.trace(tmp_path / "picture.json", picture=False):
+        pass
+    assert (tmp_path / "picture.json").stat().st_size > 0
+
+
+def test_looking_whether_a_trace_can_be_written_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("of the last run")
+    with ab.trace(tmp_path / "run.json"):
+        assert (tmp_path / "run.json").read_text() == "of the last run"
+        assert [one.name for one in tmp_path.iterdir()] == ["run.json"]
+    assert json.loads((tmp_path / "run.json").read_text())
+    with ab.trace(tmp_path / "new.json", picture=False):
+        assert not (tmp_path / "new.json").exists()
 
 
 def test_a_trace_is_written_when_the_block_fails(tmp_path: Path) -> None:
@@ -343,6 +461,40 @@ def test_strict_holds_in_decorated_functions() -> None:
         with pytest.raises(ab.MemoryConversionError, match="hidden copy"):
             identity(read_only())
     assert identity(read_only()).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["jax", "pyclesperanto", "tensorflow"])
+def test_strict_names_a_way_out_for_decorated_functions(name: str) -> None:
+    @ab.backend(name)(output_type="numpy")
+    def same(given: Any) -> Any:
+        return given
+
+    picture = ab.convert(image(), "numpy", copy=True)
+    with ab.strict():
+        with pytest.raises(ab.MemoryConversionError) as caught:
+            same(picture)
+        hint = caught.value.hint
+        assert 'arraybridge.options(mutable="copy")' in hint
+        assert f'hand a decorated function convert(x, "{name}", copy=True)' in hint
+        # Both are true.
+        with ab.options(mutable="copy"):
+            assert same(picture).shape == (2, 3)
+        assert same(ab.convert(picture, name, copy=True)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("make", [read_only, lambda: image()[:, ::-1]])
+def test_strict_lets_a_copy_in_front_of_a_decorated_function_pass(make: Any) -> None:
+    same = ab.torch(lambda picture: picture)
+    with ab.strict():
+        with pytest.raises(ab.MemoryConversionError, match='convert\\(x, "torch", copy=True\\)'):
+            same(make())
+        same(ab.convert(make(), "torch", copy=True))
+
+
+def test_strict_offers_no_copy_that_it_would_refuse() -> None:
+    with ab.strict(), pytest.raises(ab.MemoryConversionError, match="byte order") as caught:
+        ab.convert(image().astype(">f4"), "torch", copy=True)
+    assert "copy=True" not in caught.value.hint
 
 
 def test_strict_holds_in_its_context_only() -> None:

@@ -20,12 +20,14 @@ FRAMEWORKS = ["numpy", "torch", "jax", "tensorflow"]
 PAIRS = [("torch", "numpy"), ("numpy", "torch"), ("jax", "torch"), ("torch", "jax"), ("numpy", "tensorflow")]
 
 
-@pytest.fixture(scope="module")
-def children() -> Iterator[Children]:
-    """Processes of their own for what may die."""
-    made = Children(1)
-    yield made
-    made.close()
+@pytest.fixture(scope="module", autouse=True)
+def queued(children: Children) -> None:
+    """The cases in which TensorFlow sleeps for ten seconds before it gives up: two at a time."""
+    for way in ("absurd", "limit"):
+        children.start("recovery_child", "real_error", "tensorflow", way, timeout=180)
+    for hold in ("cycle", "frames"):
+        for recover in (True, False):
+            children.start("recovery_child", "recovers", "numpy", "tensorflow", hold, recover, timeout=180)
 
 
 def child(children: Children, function: str, *arguments: Any) -> Any:
@@ -106,6 +108,37 @@ def test_cycles_of_causes_end() -> None:
     assert not arraybridge.is_out_of_memory(first)
     second.__cause__ = MemoryError()
     assert arraybridge.is_out_of_memory(first)
+
+
+def test_a_group_is_one_if_all_its_members_are() -> None:
+    group = ExceptionGroup("tasks", [MemoryError(), ExceptionGroup("more", [MemoryError()])])
+    assert arraybridge.is_out_of_memory(group)
+    wrapped = RuntimeError()
+    wrapped.__cause__ = group
+    assert arraybridge.is_out_of_memory(wrapped)
+    assert not arraybridge.is_out_of_memory(ExceptionGroup("tasks", [MemoryError(), KeyError("memory")]))
+    cyclic = MemoryError()
+    group = ExceptionGroup("cycle", [cyclic, cyclic])
+    cyclic.__cause__ = group
+    assert arraybridge.is_out_of_memory(group)
+
+
+def test_frames_of_a_groups_members_are_emptied() -> None:
+    def fails() -> None:
+        evidence = object()  # noqa: F841
+        raise MemoryError
+
+    kept: list[Exception] = []
+    for _ in range(2):
+        try:
+            fails()
+        except MemoryError as error:
+            kept.append(error)
+    assert Recovery().decide(ExceptionGroup("tasks", kept)) == "retry"
+    for error in kept:
+        trace = error.__traceback__
+        assert trace is not None and trace.tb_next is not None
+        assert trace.tb_next.tb_frame.f_locals == {}
 
 
 def test_what_asks_to_stop_is_none_whatever_its_context() -> None:
@@ -333,6 +366,201 @@ def test_nothing_of_a_recovered_call_is_kept() -> None:
     assert Big.alive == 0
 
 
+def test_a_generator_that_caught_what_is_raised_elsewhere_again_goes_on() -> None:
+    def steps() -> Iterator[str]:
+        try:
+            raise stored
+        except MemoryError:
+            pass
+        yield "caught"
+        yield "going on"
+
+    def function() -> str:
+        calls.append(1)
+        if len(calls) == 1:
+            raise stored
+        return "done"
+
+    stored = MemoryError()
+    calls: list[int] = []
+    generator = steps()
+    assert next(generator) == "caught"
+    assert arraybridge.run_with_recovery(function) == "done"
+    assert next(generator, "ended") == "going on"
+
+
+def test_frames_of_a_coroutine_that_has_failed_are_emptied() -> None:
+    async def fails() -> None:
+        evidence = object()  # noqa: F841
+        raise MemoryError
+
+    async def suspended() -> None:
+        try:
+            raise kept[0]
+        except MemoryError:
+            await Later()
+
+    class Later:
+        def __await__(self) -> Iterator[None]:
+            yield
+
+    coroutine = fails()
+    kept: list[BaseException] = []
+    try:
+        coroutine.send(None)
+    except MemoryError as error:
+        kept.append(error)
+    waits = suspended()
+    waits.send(None)
+    assert Recovery().decide(kept[0]) == "retry"
+    trace = kept[0].__traceback__
+    while trace is not None:
+        assert trace.tb_frame.f_code.co_name != "fails" or trace.tb_frame.f_locals == {}
+        trace = trace.tb_next
+    with pytest.raises(StopIteration):
+        waits.send(None)
+
+
+def test_only_jax_arrays_are_asked_whether_they_are_gone() -> None:
+    class Record:
+        def is_deleted(self) -> bool:
+            return True
+
+    class Session:
+        def is_deleted(self, session: object) -> bool:
+            return True
+
+    class Broken:
+        def is_deleted(self) -> bool:
+            raise KeyError
+
+    for stranger in (Record(), Session(), Broken()):
+        assert Recovery().decide(MemoryError(), (stranger,)) == "retry"
+
+
+def test_containers_of_inputs_are_read_whatever_their_methods_do() -> None:
+    class Odd(dict):  # type: ignore[type-arg]
+        def values(self) -> Any:
+            raise RuntimeError
+
+    class OddList(list):  # type: ignore[type-arg]
+        def __iter__(self) -> Any:
+            raise RuntimeError
+
+    shared: list[Any] = [1]
+    for _ in range(60):
+        shared = [shared, shared]
+    deep: tuple[Any, ...] = ()
+    for _ in range(5000):
+        deep = (deep,)
+    cyclic: list[Any] = []
+    cyclic.append(cyclic)
+    for value in (Odd(a=1), OddList([1]), shared, deep, cyclic):
+        assert Recovery().decide(MemoryError(), (value,)) == "retry"
+        assert InputWatch([value]).changed() == []
+
+
+def test_what_fails_in_recovery_itself_is_noted_and_not_raised() -> None:
+    class Watch:
+        def changed(self) -> list[str]:
+            raise OSError
+
+    error = MemoryError("the user's")
+    assert Recovery(watch=Watch()).decide(error) == "raise"  # type: ignore[arg-type]
+    assert "recovery itself has failed (OSError)" in error.__notes__[0]
+
+    class NoNotes(MemoryError):
+        def add_note(self, note: str) -> None:
+            raise RuntimeError
+
+    assert Recovery(max_retries=0).decide(NoNotes()) == "raise"
+
+
+@pytest.mark.parametrize("retries", [-1, 1001, 2**70, True, "2"])
+def test_numbers_of_retries_are_checked_before_the_call(retries: Any) -> None:
+    function = Failing(0)
+    with pytest.raises(ValueError, match="max_retries must be a"):
+        arraybridge.run_with_recovery(function, max_retries=retries)
+    assert function.calls == 0
+
+
+def test_any_number_of_slices_can_be_halved() -> None:
+    recovery = Recovery(max_retries=0, slices=2**70)
+    assert recovery.decide(MemoryError()) == "halve"
+
+
+def test_a_host_that_cannot_be_loses_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(value: object) -> object:
+        raise ValueError("no host here")
+
+    fail = Failing(9)
+    monkeypatch.setattr("arraybridge.recovery._to_host", refuses)
+    with pytest.raises(MemoryError) as caught:
+        arraybridge.run_with_recovery(lambda x: fail(), np.ones(3), max_retries=1, host_fallback=True)
+    assert "no host here" in caught.value.__notes__[0]
+    assert "at last on the host" in caught.value.__notes__[1]
+
+
+# ---------------------------------------------------------------- one recovery in another
+
+
+def test_what_was_repeated_in_vain_is_not_repeated_by_who_has_called() -> None:
+    function = Failing(99)
+    with pytest.raises(MemoryError) as caught:
+        arraybridge.run_with_recovery(arraybridge.run_with_recovery, arraybridge.run_with_recovery, function)
+    assert function.calls == 3
+    assert len(caught.value.__notes__) == 1
+
+
+def test_nor_is_it_when_it_is_the_reason_of_another_error() -> None:
+    def wraps() -> None:
+        try:
+            arraybridge.run_with_recovery(function)
+        except MemoryError as error:
+            raise RuntimeError from error
+
+    function = Failing(99)
+    with pytest.raises(RuntimeError):
+        arraybridge.run_with_recovery(wraps)
+    assert function.calls == 3
+
+
+def test_another_way_that_runs_out_of_memory_is_repeated() -> None:
+    def falls_back() -> None:
+        try:
+            arraybridge.run_with_recovery(first, max_retries=1)
+        except MemoryError:
+            second()
+
+    first, second = Failing(99), Failing(2)
+    arraybridge.run_with_recovery(falls_back)
+    assert (first.calls, second.calls) == (6, 3)
+
+
+def test_who_has_called_still_makes_it_smaller_or_takes_it_to_the_host() -> None:
+    error = MemoryError()
+    inner = Recovery(max_retries=1)
+    assert [inner.decide(error), inner.decide(error)] == ["retry", "raise"]
+    outer = Recovery(slices=2, host_fallback=True)
+    assert [outer.decide(error) for _ in range(3)] == ["halve", "host", "raise"]
+    assert outer.retries == 0
+    assert Recovery(host_fallback=True).decide(error) == "raise", "the host has been tried"
+
+
+def test_what_runs_once_runs_once_whoever_calls() -> None:
+    function = Failing(99)
+    with pytest.raises(MemoryError):
+        arraybridge.run_with_recovery(arraybridge.run_with_recovery, function, max_retries=5)
+    assert function.calls == 3
+
+    def once() -> None:
+        arraybridge.run_with_recovery(function, idempotent=False)
+
+    with pytest.raises(MemoryError):
+        arraybridge.run_with_recovery(once)
+    assert function.calls == 4
+
+
 # ---------------------------------------------------------------- under a real limit
 
 
@@ -385,6 +613,20 @@ def test_a_report_of_one_device() -> None:
     assert len(arraybridge.memory_report("cuda:7")) == 0
     with pytest.raises(ValueError, match="device must be"):
         arraybridge.memory_report("gpu-of-mine")
+
+
+@pytest.mark.parametrize("clear", [False, True])
+def test_a_report_of_a_device_that_nobody_has_says_so(clear: bool) -> None:
+    """In a process of its own: JAX is imported there and has touched no device."""
+    code = (
+        "import jax, arraybridge\n"
+        f"report = arraybridge.memory_report('cuda:9', clear={clear})\n"
+        "print(len(report), report, report.to_json())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("0 no framework that is in use here has a device cuda:9; those in use have cpu:0")
+    assert done.stdout.rstrip().endswith("[]")
 
 
 def test_clearing_names_every_imported_framework() -> None:

@@ -161,6 +161,7 @@ def big() -> dict[str, Any]:
     return {name: values if name == "numpy" else ALIGNED[name](values, "float32") for name in NAMES}
 
 
+@pytest.mark.alone  # time is measured
 @pytest.mark.parametrize(("source", "target"), PAIRS)
 def test_64_mib_cross_in_under_100_microseconds(source: str, target: str, big: dict[str, Any]) -> None:
     array = big[source]

@@ -371,6 +371,12 @@ def test_arrays_without_slices_are_refused() -> None:
         ab.unstack_slices([[1, 2]], "torch")
 
 
+def test_more_slices_than_a_list_can_hold_are_refused() -> None:
+    endless = np.broadcast_to(np.zeros(1, np.uint8), (2**30, 2**30, 1))
+    with pytest.raises(ValueError, match="more slices than a list can hold"):
+        ab.unstack_slices(endless, "jax", slice_ndim=1)
+
+
 def test_slices_are_cast_as_casting_allows() -> None:
     base = np.arange(24, dtype=np.float64).reshape(2, 3, 4)
     for target in NAMES:
@@ -406,6 +412,7 @@ def test_one_record_for_all_slices() -> None:
 # ---------------------------------------------------------------- threads and memory
 
 
+@pytest.mark.alone  # another thread must get its turn during one copy
 def test_other_threads_run_while_a_stack_is_copied() -> None:
     base = [np.ones((2048, 2048), np.float32) for _ in range(16)]  # 256 MiB
     ticks: list[float] = []
@@ -446,6 +453,7 @@ def test_many_threads_stack_at_once() -> None:
         list(pool.map(work, range(4)))
 
 
+@pytest.mark.alone  # memory is measured
 def test_nothing_stays_behind() -> None:
     import gc
     import resource

@@ -7,11 +7,11 @@ import sys
 from typing import Any
 
 import arraybridge as ab
-import children
 import frameworks  # first: it prepares the OpenCL drivers
 import numpy as np
 import pytest
 from arraybridge import stacks
+from children import Children
 
 NAMES = frameworks.NAMES
 BASE = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
@@ -506,6 +506,48 @@ def test_stacking_the_results_is_tried_again_as_well(monkeypatch: pytest.MonkeyP
         ab.process_slices(BASE, double, recovery=Scripted("raise"))
 
 
+@pytest.mark.parametrize("name", ["numpy", "pyclesperanto"])
+def test_cutting_the_slices_is_tried_again_as_well(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import arraybridge.stacks
+
+    real, calls = arraybridge.stacks.split, []
+
+    def split(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise MemoryError
+        return real(*arguments)
+
+    monkeypatch.setattr(arraybridge.stacks, "split", split)
+    result = ab.process_slices(make(name, DEEP[0]), double, recovery=True)
+    np.testing.assert_array_equal(read(result), DEEP[0] * 2)
+    assert len(calls) == (2 if name == "numpy" else 0)
+
+
+def test_each_copy_of_a_slice_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = make("pyclesperanto", DEEP[0])
+    real, calls = type(image).__getitem__, []
+
+    def cut(self: Any, index: Any) -> Any:
+        calls.append(index)
+        if len(calls) == 2:
+            raise MemoryError
+        return real(self, index)
+
+    monkeypatch.setattr(type(image), "__getitem__", cut)
+    result = ab.process_slices(image, double, recovery=True)
+    assert calls == [0, 1, 1, *range(2, len(DEEP[0]))]
+    np.testing.assert_array_equal(read(result), DEEP[0] * 2)
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "tensorflow", "jax"])
+def test_slices_without_axes_are_arrays(name: str) -> None:
+    line = make(name, np.arange(3, dtype=np.float32))
+    assert [ab.detect_memory_type(one) for one in ab.unstack_slices(line, name, slice_ndim=0)] == [name] * 3
+    result = ab.process_slices(line, lambda one: ab.convert(one, name, copy=True), slice_ndim=0)
+    np.testing.assert_array_equal(read(result), [0, 1, 2])
+
+
 def test_the_failed_call_is_over_before_the_next_one_begins() -> None:
     """Inside an except block the exception would keep alive what is to be freed."""
     alive: list[Any] = []
@@ -521,21 +563,13 @@ def test_the_failed_call_is_over_before_the_next_one_begins() -> None:
 
 
 @pytest.mark.parametrize("framework", ["numpy", "torch"])
-def test_a_real_limit_halves_what_is_done_at_a_time(framework: str) -> None:
-    with_one_server = children.Children(1)
-    try:
-        sizes, right = with_one_server.run("recovery_child", "slices_under_a_limit", framework, timeout=120).check()
-    finally:
-        with_one_server.close()
+def test_a_real_limit_halves_what_is_done_at_a_time(children: Children, framework: str) -> None:
+    sizes, right = children.run("recovery_child", "slices_under_a_limit", framework, timeout=120).check()
     assert right and sizes == [16, 16, 8, 4, 4, 4, 4]  # one retry, then half of it, and half again
 
 
-def test_what_is_too_large_for_one_allocation_is_halved_at_once() -> None:
-    with_one_server = children.Children(1)
-    try:
-        sizes, right = with_one_server.run("recovery_child", "slices_too_large", timeout=120).check()
-    finally:
-        with_one_server.close()
+def test_what_is_too_large_for_one_allocation_is_halved_at_once(children: Children) -> None:
+    sizes, right = children.run("recovery_child", "slices_too_large", timeout=120).check()
     assert right and sizes == [8, 4, 2, 2, 2, 2]
 
 
@@ -584,6 +618,102 @@ def test_slice_by_slice_wraps() -> None:
         first(factor=2)
     with pytest.raises(TypeError, match="takes a function"):
         ab.slice_by_slice(3)
+
+
+class Filter:
+    """Methods of each kind."""
+
+    factor = 3
+
+    @ab.slice_by_slice
+    def method(self, image: Any, by: float = 1) -> Any:
+        assert image.ndim == 2
+        return image * self.factor * by
+
+    @ab.slice_by_slice
+    @classmethod
+    def of_class(cls, image: Any) -> Any:
+        assert image.ndim == 2
+        return image * cls.factor
+
+    @classmethod
+    @ab.slice_by_slice(slice_ndim=1)
+    def inside(cls, image: Any) -> Any:
+        assert image.ndim == 1
+        return image * cls.factor
+
+    @ab.slice_by_slice
+    @staticmethod
+    def static(image: Any) -> Any:
+        assert image.ndim == 2
+        return image * 3
+
+    @ab.slice_by_slice
+    def __call__(self, image: Any) -> Any:
+        assert image.ndim == 2
+        return image * self.factor
+
+
+@pytest.mark.parametrize("name", ["method", "of_class", "inside", "static", "__call__"])
+def test_slice_by_slice_wraps_methods(name: str) -> None:
+    filtered = Filter()
+    np.testing.assert_array_equal(getattr(filtered, name)(DEEP), DEEP * 3)
+    np.testing.assert_array_equal(getattr(filtered, name)(image=DEEP), DEEP * 3)
+    if name != "method" and name != "__call__":
+        np.testing.assert_array_equal(getattr(Filter, name)(DEEP), DEEP * 3)
+
+
+def test_slice_by_slice_of_a_bound_method_and_of_an_object() -> None:
+    class Plain:
+        def twice(self, image: Any, by: float = 2) -> Any:
+            assert image.ndim == 2
+            return image * by
+
+        def __call__(self, image: Any) -> Any:
+            assert image.ndim == 2
+            return image * 2
+
+    np.testing.assert_array_equal(ab.slice_by_slice(Plain().twice)(DEEP), DEEP * 2)
+    np.testing.assert_array_equal(ab.slice_by_slice(Plain())(DEEP), DEEP * 2)
+    np.testing.assert_array_equal(Filter().method(DEEP, by=2), DEEP * 6)
+
+
+def test_slice_by_slice_takes_the_first_array_apart() -> None:
+    @ab.slice_by_slice
+    def scaled(factor: float, image: Any, other: Any = None) -> Any:
+        assert image.ndim == 2 and (other is None or other.ndim == 4)
+        return image * factor
+
+    expected = DEEP * 2
+    np.testing.assert_array_equal(scaled(2, DEEP), expected)
+    np.testing.assert_array_equal(scaled(2, image=DEEP), expected)
+    np.testing.assert_array_equal(scaled(other=DEEP, image=DEEP, factor=2), expected)
+    np.testing.assert_array_equal(scaled(2, DEEP, DEEP), expected)
+    with pytest.raises(ValueError, match="scaled\\(\\) is given no array"):
+        scaled(2, [[1, 2]])
+    with pytest.raises(TypeError, match="missing its first argument"):
+        Filter().method()
+
+
+def test_slice_by_slice_of_methods_under_torch_compile() -> None:
+    torch = pytest.importorskip("torch")
+    image = torch.ones(3, 4, 5)
+
+    def pipeline(value: Any) -> Any:
+        return Filter().method(value, by=2) + Filter.static(value)
+
+    compiled = torch.compile(pipeline, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(image), image * 9)
+
+
+def test_slice_by_slice_says_who_holds_what() -> None:
+    @ab.slice_by_slice
+    def fails(image: Any) -> Any:
+        raise MemoryError
+
+    with pytest.raises(MemoryError) as caught:
+        fails(DEEP)
+    assert "Who holds what" in caught.value.__notes__[0]
 
 
 def test_names_do_not_hide_each_other() -> None:

@@ -7,9 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["ArrayPayload"]
+from .arrays import Array
 
-Payload = TypeVar("Payload", bound="ArrayPayload")
+__all__ = ["Array", "ArrayPayload", "ArrayPayloadT"]
+
+ArrayPayloadT = TypeVar("ArrayPayloadT", bound="ArrayPayload")
 
 
 class ArrayPayload(ABC):
@@ -20,10 +22,10 @@ class ArrayPayload(ABC):
         """The array."""
 
     @abstractmethod
-    def with_data(self: Payload, data: Any) -> Payload:
+    def with_data(self: ArrayPayloadT, data: Any) -> ArrayPayloadT:
         """The same container around another array."""
 
-    def map_array_payload(self: Payload, transform: Callable[[Any], Any]) -> Payload:
+    def map_array_payload(self: ArrayPayloadT, transform: Callable[[Any], Any]) -> ArrayPayloadT:
         """The container around ``transform(array)``; itself if that is the same array."""
         before = self.array_payload_data()
         after = transform(before)

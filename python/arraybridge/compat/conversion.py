@@ -62,6 +62,8 @@ class ConversionRoute:
         """Convert ``data``."""
         return convert_memory(data, source.name, target.name, device=target_device)
 
+    convert = run
+
 
 class StaysInPlace(ConversionRoute):
     """The same object."""

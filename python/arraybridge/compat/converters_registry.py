@@ -7,7 +7,9 @@ from typing import Any
 
 from arraybridge.calls import convert, convert_memory
 
-__all__ = ["ConverterBase", "get_converter"]
+from .types import VALID_MEMORY_TYPES, MemoryType
+
+__all__ = ["ConverterBase", "MemoryType", "get_converter"]
 
 
 def _place(place: Any) -> dict[str, Any]:
@@ -76,8 +78,6 @@ class ConverterBase:
 
 def get_converter(memory_type: Any) -> ConverterBase:
     """The converter of a framework; ``ValueError`` if there is none of that name."""
-    from .types import VALID_MEMORY_TYPES
-
     name = getattr(memory_type, "value", memory_type)
     if name not in VALID_MEMORY_TYPES:
         raise ValueError(f"no converter for {memory_type!r}; there are {', '.join(sorted(VALID_MEMORY_TYPES))}")

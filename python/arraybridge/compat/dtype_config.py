@@ -21,6 +21,9 @@ __all__ = [
 class _KeywordDeclaration(ABC):
     """One keyword that decorators add."""
 
+    preserve_for_execution = False
+    is_semantic_control = False
+
     @classmethod
     @abstractmethod
     def require_parameter_name(cls) -> str:

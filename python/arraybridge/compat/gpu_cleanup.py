@@ -6,8 +6,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 
+from .types import MemoryType
+
 __all__ = [
     "MEMORY_TYPE_CLEANUP_REGISTRY",
+    "MemoryType",
     "cleanup_all_gpu_frameworks",
     "cleanup_cupy_gpu",
     "cleanup_jax_gpu",

@@ -14,10 +14,20 @@ from typing import Any, ClassVar, NoReturn
 
 from arraybridge.calls import convert, convert_memory, describe, detect_memory_type
 
+from .array_payload import ArrayPayload
 from .arrays import Array
 from .devices import HOST, AcceleratorDevice, Device, HostDevice, NamedDevice
 
-__all__ = ["Array", "ArrayLibrary"]
+__all__ = [
+    "HOST",
+    "AcceleratorDevice",
+    "Array",
+    "ArrayLibrary",
+    "ArrayPayload",
+    "Device",
+    "HostDevice",
+    "NamedDevice",
+]
 
 Axis = int | tuple[int, ...]
 DType = object
@@ -44,8 +54,13 @@ _NO_SUBCLASSES = (
 
 def _dtype_name(dtype: Any) -> str:
     """``"float32"`` of a dtype of any framework, a scalar type or a name."""
+    if isinstance(dtype, Array):
+        raise TypeError("a dtype is needed, not an array: pass its dtype")
     name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", None)
-    text = str(dtype).rpartition(".")[2] if not isinstance(name, str) else name
+    is_torch = (type(dtype).__module__, type(dtype).__name__) == ("torch", "dtype")  # which have no name
+    text = str(dtype).removeprefix("torch.") if is_torch else name
+    if not isinstance(text, str):
+        raise TypeError(f"a dtype or the name of one is needed, not {dtype!r}")
     return {"float": "float64", "int": "int64", "complex": "complex128"}.get(text, text)
 
 
@@ -449,7 +464,7 @@ class ArrayLibrary:
     # ------------------------------------------------------------ array functions, in the framework itself
 
     def dtype_name(self, dtype: DType) -> str:
-        """``"float32"``, however the framework spells it."""
+        """``"float32"``, however the framework spells it; ``TypeError`` for an array or what is no dtype."""
         return _dtype_name(dtype)
 
     def scale_dtype(self, data: Any, target_dtype: DType) -> Any:

@@ -5,14 +5,21 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["_clear_cache_for_memory_type", "_execute_with_oom_recovery", "_is_oom_error"]
+from .types import VALID_MEMORY_TYPES, MemoryType
+from .utils import optional_import
+
+__all__ = [
+    "MemoryType",
+    "_clear_cache_for_memory_type",
+    "_execute_with_oom_recovery",
+    "_is_oom_error",
+    "optional_import",
+]
 
 
 def _is_oom_error(e: BaseException, memory_type: Any) -> bool:
     """Whether ``e`` is out-of-memory of any framework. ``memory_type`` only has to be the name of one."""
     from arraybridge.recovery import is_out_of_memory
-
-    from .types import VALID_MEMORY_TYPES
 
     return getattr(memory_type, "value", memory_type) in VALID_MEMORY_TYPES and is_out_of_memory(e)
 

@@ -3,9 +3,29 @@
 
 from __future__ import annotations
 
+from arraybridge.calls import convert_memory, detect_memory_type
 from arraybridge.stacks import stack_slices, unstack_slices
 
-__all__ = ["_is_2d", "_is_3d", "stack_slices", "unstack_slices"]
+from .arrays import Array
+from .devices import Device
+from .libraries import ArrayLibrary
+from .types import GPU_MEMORY_TYPES, MemoryType
+from .utils import optional_import
+
+__all__ = [
+    "GPU_MEMORY_TYPES",
+    "Array",
+    "ArrayLibrary",
+    "Device",
+    "MemoryType",
+    "_is_2d",
+    "_is_3d",
+    "convert_memory",
+    "detect_memory_type",
+    "optional_import",
+    "stack_slices",
+    "unstack_slices",
+]
 
 
 def _axes(data: object) -> int | None:

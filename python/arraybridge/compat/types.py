@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping, MutableMapping
 from enum import Enum
 from typing import Any, TypeVar
 
+from .arrays import Array as Array
+from .libraries import ArrayLibrary as ArrayLibrary
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .converters_registry import ConverterBase
-    from .libraries import ArrayLibrary
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 ConversionFunc = Callable[[Any], Any]
 
 
@@ -29,8 +32,6 @@ class MemoryType(Enum):
     @property
     def library(self) -> ArrayLibrary:
         """The facade of the framework."""
-        from .libraries import ArrayLibrary
-
         return ArrayLibrary.named(self.value)
 
     @property

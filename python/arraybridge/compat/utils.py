@@ -7,8 +7,13 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from arraybridge.calls import convert_memory, describe
+from arraybridge.errors import MemoryConversionError
+
+from .types import MemoryType
 
 __all__ = [
+    "MemoryConversionError",
+    "MemoryType",
     "_ensure_module",
     "_get_device_id",
     "_move_to_device",
@@ -20,8 +25,6 @@ __all__ = [
 
 
 def _name(memory_type: Any) -> str:
-    from .types import MemoryType
-
     return str(MemoryType(getattr(memory_type, "value", memory_type)).value)
 
 
@@ -90,8 +93,6 @@ def _set_device(memory_type: Any, device_id: int) -> None:
 
     An accelerator that is not there is a ``MemoryConversionError``; of torch without any it changes nothing.
     """
-    from arraybridge.errors import MemoryConversionError
-
     from .devices import AcceleratorDevice
     from .libraries import ArrayLibrary
 
@@ -108,5 +109,3 @@ def _set_device(memory_type: Any, device_id: int) -> None:
 def _move_to_device(data: Any, memory_type: Any, device_id: int) -> Any:
     """An array on accelerator ``device_id`` of its framework; itself if it is there, or if there is none at all."""
     return convert_memory(data, _name(memory_type), _name(memory_type), gpu_id=device_id)
-
-

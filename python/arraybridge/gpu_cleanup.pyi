@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+# For type checkers: they do not know that the folder `compat` is part of the path of this package.
+from .compat.gpu_cleanup import *  # noqa: F403
