@@ -93,7 +93,8 @@ sim_array *sim_array_new(int device, uint32_t elements) {
   const CUdeviceptr address = sim_allocate(device, stream, (uint64_t)elements * sizeof(uint32_t));
   if (address == 0) return NULL;
   sim_array *made = new_array(device, elements, address);
-  made->made_on = made->used_on = stream;
+  made->made_on = stream;
+  made->used_on = made->known = sim_outside(device);
   return made;
 }
 
@@ -102,7 +103,8 @@ sim_array *sim_array_borrow(int device, DLManagedTensorVersioned *tensor) {
   const CUdeviceptr address = (CUdeviceptr)(uintptr_t)t->data + t->byte_offset;
   sim_array *made = new_array(device, t->ndim > 0 ? (uint32_t)t->shape[0] : 1, address);
   made->borrowed = tensor;
-  made->made_on = made->used_on = sim_current(device);
+  made->made_on = sim_current(device);
+  made->used_on = made->known = sim_outside(device);
   return made;
 }
 
@@ -127,9 +129,10 @@ void sim_array_drop(sim_array *array) {
   if (array->borrowed != NULL) {
     give_back(array);
   } else {
-    /* What the framework itself did on another stream is in order before the block is used anew. */
+    /* What its user did on another stream is in order before the block is used anew. What was handed out of a scope is
+     * not: whoever enters the stream again has to know who reads. */
     sim_enter(array->device);
-    sim_order(array->used_on, array->made_on);
+    if (array->used_on != array->known) sim_order(array->used_on, array->made_on);
     sim_leave();
     sim_free(array->device, array->made_on, array->address, (uint64_t)array->elements * sizeof(uint32_t));
   }

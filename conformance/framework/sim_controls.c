@@ -51,9 +51,11 @@ static void enqueue(sim_array *array, CUstream stream, uint32_t value, int write
   sim_leave();
 }
 
-/* A framework's own work is in order, also when its user has gone to another stream in between. */
+/* A framework's own work is in order, also when its user has gone to another stream in between. Not so where a stream
+ * was entered: nobody but who did that orders it after what was current, and what is current again after it. */
 static CUstream working(sim_array *array) {
   CUstream stream = sim_current(array->device);
+  if (sim_entered(array->device)) return stream;
   if (stream != array->used_on) {
     sim_enter(array->device);
     sim_order(array->used_on, stream);

@@ -18,6 +18,7 @@ struct sim_array {
   CUdeviceptr address;
   CUstream made_on; /* own memory: where it was allocated */
   CUstream used_on; /* the last other stream that worked on it */
+  CUstream known;   /* on which others may have been told that it is: its allocation's, or the one outside a scope */
   DLManagedTensorVersioned *borrowed;
 };
 
@@ -41,9 +42,12 @@ CUstream sim_aside(int device);
 void sim_order(CUstream earlier, CUstream later);
 void sim_describe_stream(int device, CUstream handle, ab_stream *stream);
 CUstream sim_handle_of(const ab_stream *stream);
-/// This thread's current stream becomes another one, and back.
-void sim_push_stream(CUstream stream);
+/// This thread's current device and stream become others, and back.
+void sim_push_stream(int device, CUstream stream);
 void sim_pop_stream(void);
+/// 1 if this thread's current stream was entered: then order with what is outside is up to whoever entered it.
+int sim_entered(int device);
+CUstream sim_outside(int device);  ///< the current stream but for what was entered
 
 CUdeviceptr sim_allocate(int device, CUstream stream, uint64_t bytes);
 void sim_free(int device, CUstream stream, CUdeviceptr address, uint64_t bytes);

@@ -70,9 +70,7 @@ static void order_before(const ab_call *call, const sim_array *array) {
 
 static void drop_array(void *owner) { sim_array_drop(owner); }
 
-static ab_status to_dlpack(const ab_call *call, void *object, DLManagedTensorVersioned **tensor) {
-  sim_array *array = object;
-  order_before(call, array);
+static ab_status share(const ab_call *call, sim_array *array, DLManagedTensorVersioned **tensor) {
   const ab_status status = sim_services->tensor_new(sim_services->core, 1, 0, array, drop_array, tensor);
   if (status != AB_OK) return status;
   atomic_fetch_add(&array->references, 1);
@@ -84,6 +82,11 @@ static ab_status to_dlpack(const ab_call *call, void *object, DLManagedTensorVer
   t->strides[0] = 1;
   call->report->flags |= AB_REPORT_SHARED;
   return AB_OK;
+}
+
+static ab_status to_dlpack(const ab_call *call, void *object, DLManagedTensorVersioned **tensor) {
+  order_before(call, object);
+  return share(call, object, tensor);
 }
 
 static ab_status from_dlpack(const ab_call *call, DLManagedTensorVersioned *tensor, DLDevice device, int32_t *consumed,
@@ -99,7 +102,8 @@ static ab_status from_dlpack(const ab_call *call, DLManagedTensorVersioned *tens
 #endif
   sim_array *array = sim_array_borrow(device.device_id, tensor);
   /* Ready on that stream, and nowhere else. */
-  if (!SIM_ORDERED && call->stream != NULL) array->used_on = sim_handle_of(call->stream);
+  if (!SIM_ORDERED && call->stream != NULL && !sim_entered(device.device_id))
+    array->used_on = sim_handle_of(call->stream);
   *object = array;
   return AB_OK;
 }
@@ -149,6 +153,20 @@ static ab_status from_host(const ab_call *call, const DLTensor *tensor, DLDevice
   }
   *object = array;
   return AB_OK;
+}
+
+/* Ordered on the framework's own stream alone, as torch's and CuPy's: the memory may be of a block that work there has
+ * not let go of yet. */
+static ab_status empty(const ab_call *call, const DLTensor *like, DLDevice device, void **object,
+                       DLManagedTensorVersioned **writable) {
+  if (SIM_ORDERED) return ab_fail(call, AB_UNSUPPORTED, SIM_NAME " has no arrays that can be written");
+  if (!on_device(device)) return ab_fail(call, AB_NO_DEVICE, SIM_NAME " has no device %d", (int)device.device_id);
+  sim_array *array = sim_array_new(device.device_id, (uint32_t)like->shape[0]);
+  if (array == NULL) return ab_fail(call, AB_OOM, SIM_NAME ": out of memory");
+  const ab_status status = share(call, array, writable);
+  if (status == AB_OK) *object = array;
+  else sim_array_drop(array);
+  return status;
 }
 
 /* ------------------------------------------------------------------ devices and streams */
@@ -207,21 +225,31 @@ static ab_status finish(const ab_call *call, DLDevice device, uint32_t scope, ui
   return AB_OK;
 }
 
+typedef struct adopted {
+  int device;
+  CUstream stream;
+} adopted;
+
 static ab_status adopt_stream(const ab_call *call, const ab_stream *stream, void **object) {
-  if (SIM_ORDERED || stream->kind != AB_STREAM_HANDLE)
+  const int known = stream->kind == AB_STREAM_HANDLE || stream->kind == AB_STREAM_LEGACY;
+  if (SIM_ORDERED || !known || !on_device(stream->device))
     return ab_fail(call, AB_UNSUPPORTED, SIM_NAME " works on its own streams");
-  *object = stream->handle;
+  adopted *made = malloc(sizeof *made);
+  if (made == NULL) return ab_fail(call, AB_OOM, "no host memory");
+  *made = (adopted){stream->device.device_id, sim_handle_of(stream)};
+  *object = made;
   return AB_OK;
 }
 
 static void drop_stream(void *self, void *object) {
   (void)self;
-  (void)object;
+  free(object);
 }
 
 static ab_status enter_stream(const ab_call *call, void *object, void **token) {
   (void)call;
-  sim_push_stream(object);
+  const adopted *given = object;
+  sim_push_stream(given->device, given->stream);
   *token = object;
   return AB_OK;
 }
@@ -270,6 +298,7 @@ static const ab_plugin_vtable vtable = {.struct_size = sizeof vtable,
 #if SIM_ORDERED
                                         .import_stream = import_stream,
 #endif
+                                        .empty = empty,
                                         .fence = fence,
                                         .finish = finish};
 

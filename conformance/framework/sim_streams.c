@@ -9,7 +9,10 @@ static CUstream streams[SIM_MAX_DEVICES][SIM_STREAMS], asides[SIM_MAX_DEVICES], 
 
 enum { DEPTH = 8 };
 static _Thread_local int thread_device, thread_stream;
-static _Thread_local CUstream pushed[DEPTH];
+static _Thread_local struct {
+  CUstream stream;
+  int device, former_device;
+} pushed[DEPTH];
 static _Thread_local int depth;
 
 void sim_enter(int device) { cuCtxPushCurrent(contexts[device]); }
@@ -55,9 +58,18 @@ CUstream sim_aside(int device) { return asides[device]; }
 CUstream sim_ready(int device) { return ready[device]; }
 int sim_thread_device(void) { return thread_device; }
 
+CUstream sim_outside(int device) { return sim_stream(device, SIM_ORDERED ? 1 : thread_stream); }
+
 CUstream sim_current(int device) {
-  if (depth > 0) return pushed[depth - 1];
-  return sim_stream(device, SIM_ORDERED ? 1 : thread_stream);
+  for (int at = depth; at > 0; at--)
+    if (pushed[at - 1].device == device) return pushed[at - 1].stream;
+  return sim_outside(device);
+}
+
+int sim_entered(int device) {
+  int at = depth;
+  while (at > 0 && pushed[at - 1].device != device) at--;
+  return at > 0;
 }
 
 void sim_use(int device, int stream) {
@@ -65,8 +77,15 @@ void sim_use(int device, int stream) {
   thread_stream = stream;
 }
 
-void sim_push_stream(CUstream stream) { pushed[depth++] = stream; }
-void sim_pop_stream(void) { depth--; }
+void sim_push_stream(int device, CUstream stream) {
+  if (depth == DEPTH) abort();
+  pushed[depth].stream = stream;
+  pushed[depth].device = device;
+  pushed[depth++].former_device = thread_device;
+  thread_device = device;
+}
+
+void sim_pop_stream(void) { thread_device = pushed[--depth].former_device; }
 
 void sim_order(CUstream earlier, CUstream later) {
   if (earlier == later) return;

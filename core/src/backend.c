@@ -145,6 +145,8 @@ ab_status ab__backend_ability(const ab_backend *backend, DLDevice device, uint32
     else ab_error_clear(&said);
     return status;
   }
+  snprintf(fresh->why_not, sizeof fresh->why_not, "%.*s", (int)sizeof fresh->why_not - 1,
+           status != AB_OK ? said.text : "");
   ab_error_clear(&said);
   fresh->supported = make_safe(&fresh->stated) && status == AB_OK;
   fresh->dtypes = fresh->supported ? dtype_set(&fresh->stated) : 0;
@@ -224,7 +226,8 @@ ab_status ab_backend_capabilities(const ab_backend *backend, DLDevice device, ui
   status = ab__backend_start(backend, asked.error);
   if (status == AB_OK) status = ab__backend_ability(backend, device, slot, &ability, asked.error);
   if (status == AB_OK && !ability->supported)
-    status = ab_error_set(asked.error, AB_UNSUPPORTED, "%s has nothing there", ab_backend_name(backend));
+    status = ab_error_set(asked.error, AB_UNSUPPORTED, "%s has nothing there%s%s", ab_backend_name(backend),
+                          ability->why_not[0] != '\0' ? ": " : "", ability->why_not);
   if (status == AB_OK) ab_struct_fill(capabilities, &ability->stated, (uint32_t)sizeof ability->stated);
   return question_end(&asked, backend, status);
 }

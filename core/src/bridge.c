@@ -2,6 +2,7 @@
 #include "bridge.h"
 
 #include "detect.h"
+#include "device/cuda.h"
 #include "device/device.h"
 #include "device/opencl.h"
 #include "memory.h"
@@ -70,6 +71,7 @@ void ab_bridge_pending(const ab_bridge *bridge, uint64_t *count, uint64_t *bytes
 void ab_bridge_end(ab_bridge *bridge) {
   atomic_store_explicit(&bridge->ended, 1, memory_order_release);
   ab__opencl_end();
+  ab__cuda_end();
 }
 
 ab_status ab_bridge_prepare(ab_bridge *bridge, ab_error *error) {

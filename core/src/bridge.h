@@ -40,6 +40,7 @@ typedef struct ab__ability {
   uint32_t slot;
   int supported;
   uint64_t dtypes;
+  char why_not[192]; /* what the plugin said of a slot that takes nothing; may be empty */
   ab_capabilities stated;
 } ab__ability;
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cache.h"
 
+#include <string.h>
+
 #include "backend.h"
 #include "live.h"
 #include "process_memory.h"
@@ -44,6 +46,16 @@ static int worth_showing(const round *now, uint64_t to_driver, uint64_t to_pool)
   return (to_driver != 0 && to_driver != unknown) || (to_pool != 0 && to_pool != unknown);
 }
 
+/* What cannot be cleared is no failure: it gives back nothing. */
+static void note_failure(ab__returned *returned, const ab_backend *backend, const char *text) {
+  if (returned->failure[0] != '\0') return;
+  const int most = (int)sizeof returned->failure - 1;
+  const size_t name = strlen(ab_backend_name(backend));
+  const int named = strncmp(text, ab_backend_name(backend), name) == 0 && (text[name] == '.' || text[name] == ':');
+  if (named) snprintf(returned->failure, sizeof returned->failure, "%.*s", most, text);
+  else snprintf(returned->failure, sizeof returned->failure, "%s: %.*s", ab_backend_name(backend), most - 64, text);
+}
+
 static ab_status clear_one(void *context, const ab_backend *backend, int idle) {
   round *now = context;
   uint64_t to_driver = 0;
@@ -54,7 +66,7 @@ static ab_status clear_one(void *context, const ab_backend *backend, int idle) {
         ab_error_set(now->error, AB_UNSUPPORTED, "%s cannot be told to give memory back", ab_backend_name(backend));
   if (!idle && status == AB_OK) {
     ab__invocation run;
-    ab__invocation_init(&run, backend, now->visit == NULL ? AB_CALL_NO_TEXT : 0, NULL, now->error);
+    ab__invocation_init(&run, backend, 0, NULL, now->error);
     status = backend->vtable->clear_cache(&run.call, now->device, now->flags, &to_driver, &to_pool);
     status = ab__slot_result(backend, "clear_cache", status, now->error);
   }
@@ -63,7 +75,8 @@ static ab_status clear_one(void *context, const ab_backend *backend, int idle) {
     add_known(&now->returned->to_driver, to_driver);
     add_known(&now->returned->to_pool, to_pool);
   } else {
-    to_driver = to_pool = 0;
+    to_driver = to_pool = status == AB_UNSUPPORTED ? 0 : unknown;
+    if (status != AB_UNSUPPORTED) note_failure(now->returned, backend, now->error->text);
   }
   if (worth_showing(now, to_driver, to_pool))
     show(now, backend, to_driver, to_pool, status == AB_OK ? "" : now->error->text);
@@ -101,7 +114,7 @@ ab_status ab_caches_clear(const ab_bridge *bridge, DLDevice device, ab_holding_v
   ab_error_init(&local);
   if (error == NULL) error = &local;
   ab_error_clear(error);
-  ab__returned returned = {0, 0};
+  ab__returned returned = {0};
   const ab_status status = ab__caches_clear(bridge, device, &returned, visit, context, error);
   ab_error_clear(&local);
   return status;

@@ -5,10 +5,11 @@
 
 #include "bridge.h"
 
-/// What clearing gave back altogether, as far as it is known, bytes.
+/// What clearing gave back altogether, as far as it is known, bytes; and what the first that failed said.
 typedef struct ab__returned {
   uint64_t to_driver;
   uint64_t to_pool;
+  char failure[AB_CLEAR_FAILURE];
 } ab__returned;
 
 /// As ab_caches_clear(); adds to `returned` what came of it. `visit` may be NULL.

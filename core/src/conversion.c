@@ -7,6 +7,7 @@
 #include "mutant.h"
 #include "order.h"
 #include "pivot.h"
+#include "staging.h"
 #include "target.h"
 
 /* Copies below this many bytes are quicker than letting go of the runtime's lock and taking it again. */
@@ -124,13 +125,13 @@ static ab_status slot_gave(const ab__conversion *c, const char *slot, ab_status 
 
 /* ------------------------------------------------------------------ fetch */
 
-static void *blocking_begin(const ab__conversion *c, uint64_t bytes) {
+void *ab__conversion_blocking_begin(const ab__conversion *c, uint64_t bytes) {
   const ab_runtime *runtime = &c->bridge->runtime;
   const int worth_it = c->locked && bytes >= BLOCKING_BYTES && runtime->blocking_begin != NULL;
   return worth_it ? runtime->blocking_begin(runtime->self) : NULL;
 }
 
-static void blocking_end(const ab__conversion *c, void *token) {
+void ab__conversion_blocking_end(const ab__conversion *c, void *token) {
   if (token != NULL) c->bridge->runtime.blocking_end(c->bridge->runtime.self, token);
 }
 
@@ -168,16 +169,41 @@ static ab_status fetch_mapped(ab__conversion *c, DLManagedTensorVersioned **tens
   DLManagedTensorVersioned *device = NULL;
   ab_status status = fetch_shared(c, NULL, &device);
   if (status != AB_OK) return status;
-  void *token = blocking_begin(c, BLOCKING_BYTES); /* maps wait for the device */
+  void *token = ab__conversion_blocking_begin(c, BLOCKING_BYTES); /* maps wait for the device */
   status = without_opencl(ab__opencl_map(device, tensor, c->error));
-  blocking_end(c, token);
+  ab__conversion_blocking_end(c, token);
   if (status != AB_OK) ab__tensor_delete(device);
   return status;
 }
 
+/* For slots that may take long. */
+static void let_follow(const ab__conversion *c, ab__invocation *run) {
+  run->call.progress = c->options->progress;
+  run->call.progress_context = c->options->progress_context;
+}
+
+/* Through pinned memory of the core's. AB_UNSUPPORTED: the framework is to do it. */
+static ab_status fetch_staged(ab__conversion *c, DLManagedTensorVersioned **tensor) {
+  if (!ab__staging_fetches(c)) return AB_UNSUPPORTED;
+  ab__staging staging;
+  DLManagedTensorVersioned *there = NULL;
+  const uint32_t report = c->report;
+  ab_status status = ab__staging_begin(c, c->at.source, c->info.device, &staging);
+  if (status == AB_OK) status = fetch_shared(c, &staging.stream, &there);
+  if (status == AB_OK) status = ab__staging_fetch(c, &staging, &there->dl_tensor, tensor);
+  ab__tensor_delete(there);
+  if (status == AB_OK) ab__record_step(c->record, AB_STEP_TO_HOST, c->at.bytes);
+  else c->report = report;
+  return status;
+}
+
 static ab_status fetch_to_host(ab__conversion *c, DLManagedTensorVersioned **tensor) {
+  const ab_status staged = fetch_staged(c, tensor);
+  if (staged != AB_UNSUPPORTED && staged != AB_WOULD_COPY) return staged;
+  ab_error_clear(c->error);
   ab__invocation run;
   ab__invocation_init(&run, c->at.source, ab__conversion_call_flags(c), NULL, c->error);
+  let_follow(c, &run);
   DLManagedTensorVersioned *given = NULL;
   ab_status status = c->at.source->vtable->to_host(&run.call, c->source, &given);
   status = slot_gave(c, "to_host", status, &given);
@@ -252,24 +278,28 @@ static ab_status fetch(ab__conversion *c, const ab__way *way, const ab_stream *s
 
 /* ------------------------------------------------------------------ hold */
 
+/* What is to be copied from: the tensor, else the described bytes. `strides`: storage for its own, bytes. */
+static ab__view view_of(const ab__conversion *c, const DLManagedTensorVersioned *tensor, int64_t *strides) {
+  if (tensor == NULL)
+    return (ab__view){.data = c->info.data,
+                      .ndim = c->info.ndim,
+                      .shape = c->shape,
+                      .strides = c->strides,
+                      .dtype = c->info.dtype,
+                      .swapped = (c->info.flags & AB_INFO_BYTE_SWAPPED) != 0};
+  const DLTensor *t = &tensor->dl_tensor;
+  strides_in_bytes(t, ab_dtype_size(t->dtype), strides);
+  return (ab__view){.data = t->data, .ndim = t->ndim, .shape = t->shape, .strides = strides, .dtype = t->dtype};
+}
+
 static ab_status copy_out(ab__conversion *c, DLManagedTensorVersioned **tensor) {
   int64_t strides[AB_MAX_NDIM];
-  ab__view view = {.data = c->info.data,
-                   .ndim = c->info.ndim,
-                   .shape = c->shape,
-                   .strides = c->strides,
-                   .dtype = c->info.dtype,
-                   .swapped = (c->info.flags & AB_INFO_BYTE_SWAPPED) != 0};
-  if (*tensor != NULL) {
-    const DLTensor *t = &(*tensor)->dl_tensor;
-    strides_in_bytes(t, c->at.itemsize, strides);
-    view = (ab__view){.data = t->data, .ndim = t->ndim, .shape = t->shape, .strides = strides, .dtype = t->dtype};
-  }
+  const ab__view view = view_of(c, *tensor, strides);
   DLManagedTensorVersioned *pivot = NULL;
-  void *token = blocking_begin(c, c->at.bytes);
+  void *token = ab__conversion_blocking_begin(c, c->at.bytes);
   const ab__pivot_policy policy = ab__pivot_policy_of(c->options);
   const ab_status status = ab__pivot_copy(&view, c->at.dtype, &policy, &pivot, c->error);
-  blocking_end(c, token);
+  ab__conversion_blocking_end(c, token);
   if (status != AB_OK) return status;
   ab__tensor_delete(*tensor);
   *tensor = pivot;
@@ -304,6 +334,7 @@ static int is_as_described(const ab__conversion *c, const DLTensor *t) {
 }
 
 static ab_status hold(ab__conversion *c, const ab__way *way, DLManagedTensorVersioned **tensor) {
+  if (way->deliver == AB__DELIVER_FILL && !ab__conversion_casts(c)) return AB_OK; /* any memory can be copied from */
   if (way->hold == AB__HOLD_COPY || *tensor == NULL) return copy_out(c, tensor);
   if (way->hold == AB__HOLD_FIT) return tensor_fits(c, way, *tensor) ? AB_OK : copy_out(c, tensor);
   /* Shared as planned; what only the real tensor shows (its address, its strides) is looked at here. */
@@ -386,6 +417,7 @@ static ab_status push(ab__conversion *c, const ab_stream *stream, const DLManage
                       void **object) {
   ab__invocation run;
   ab__invocation_init(&run, c->at.target, ab__conversion_call_flags(c), stream, c->error);
+  let_follow(c, &run);
   void *made = NULL;
   ab_status status = c->at.target->vtable->from_host(&run.call, &tensor->dl_tensor, c->at.device, &made);
   status = slot_made(c, "from_host", status, made);
@@ -395,6 +427,15 @@ static ab_status push(ab__conversion *c, const ab_stream *stream, const DLManage
   c->report |= (run.report.flags & ~(uint32_t)AB_REPORT_SHARED) | AB_REPORT_COPIED;
   ab__record_step(c->record, AB_STEP_FROM_HOST, ab__conversion_copied_bytes(c));
   return AB_OK;
+}
+
+static ab_status fill(ab__conversion *c, const ab_stream *stream, const DLManagedTensorVersioned *tensor,
+                      void **object) {
+  int64_t strides[AB_MAX_NDIM];
+  const ab__view view = view_of(c, tensor, strides);
+  const ab_status status = ab__staging_fill(c, stream, &view, object);
+  if (status == AB_OK) ab__record_step(c->record, AB_STEP_FROM_HOST, ab__conversion_copied_bytes(c));
+  return status;
 }
 
 uint32_t ab__conversion_aliasing(const ab__conversion *c) {
@@ -430,6 +471,7 @@ static ab_status lend(ab__conversion *c, const ab_stream *stream, DLManagedTenso
 static ab_status deliver(ab__conversion *c, const ab__way *way, const ab_stream *stream,
                          DLManagedTensorVersioned **tensor, void **object) {
   if (way->deliver == AB__DELIVER_PUSH) return push(c, stream, *tensor, object);
+  if (way->deliver == AB__DELIVER_FILL) return fill(c, stream, *tensor, object);
   const int fresh = is_fresh(way, *tensor);
   mark_read_only(c, fresh, *tensor);
   ab_status status = way->deliver == AB__DELIVER_WRAP ? wrap(c, tensor) : lend(c, stream, tensor);

@@ -48,6 +48,10 @@ ab_status ab__conversion_check_range(const ab__conversion *c, const char *gave, 
 /// For a plan: 1 if the OpenCL layer would refuse to wrap the described memory; the reason is written to `why`.
 int ab__conversion_wrap_refused(ab__conversion *c, const ab__way *way, ab_step *why);
 
+/// Lets go of the runtime's lock around work on so many bytes, if this thread has it and it is worth it. Gives a token.
+void *ab__conversion_blocking_begin(const ab__conversion *c, uint64_t bytes);
+void ab__conversion_blocking_end(const ab__conversion *c, void *token);
+
 /// Goes one way. `stream`: the consumer's, NULL on the host. Gives `*object`. A way that fails leaves no trace but the
 /// error. Returns: AB_OK; AB_UNSUPPORTED and AB_WOULD_COPY: try the next way; others end the conversion.
 ab_status ab__conversion_go(ab__conversion *c, const ab__way *way, const ab_stream *stream, void **object);

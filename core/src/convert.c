@@ -100,7 +100,9 @@ static ab_status dtype_missing(ab__conversion *c, const ab__ability *ability) {
   const char *target = ab_backend_name(c->at.target);
   const DLDataType near = ab__nearest_dtype(ability, c->at.dtype, AB_CASTING_SAME_KIND);
   ab_error_set(c->error, AB_WOULD_CAST, "%s does not exist in %s", have, target);
-  if (near.bits != 0) ab__hint_cast(c->at.dtype, near, ab_dtype_name(near), c->error);
+  if (near.bits != 0 && c->options->scaling != AB_SCALING_NONE) /* which casts by itself: scale() has no casting= */
+    ab_error_hint(c->error, "pass dtype=\"%s\", the nearest that it has", ab_dtype_name(near));
+  else if (near.bits != 0) ab__hint_cast(c->at.dtype, near, ab_dtype_name(near), c->error);
   else if (c->at.dtype.code == kDLComplex)
     ab_error_hint(c->error, "pass its real and its imaginary part one by one: x.real, x.imag");
   return AB_WOULD_CAST;
@@ -321,13 +323,14 @@ static void plan_way(ab__conversion *c, const ab__way *way) {
   ab_record *record = c->record;
   const uint64_t copied = ab__conversion_copied_bytes(c);
   const int casts = ab__conversion_casts(c);
-  const int does_not_fit = way->fetch == AB__FETCH_READ && !ab__conversion_pushes_as_it_is(c);
+  const int any_form = way->deliver == AB__DELIVER_FILL;
+  const int does_not_fit = way->fetch == AB__FETCH_READ && !any_form && !ab__conversion_pushes_as_it_is(c);
   const int pivots = way->hold == AB__HOLD_COPY || (way->hold == AB__HOLD_FIT && (casts || does_not_fit));
   if (way->fetch == AB__FETCH_TO_HOST) ab__record_step(record, AB_STEP_TO_HOST, c->at.bytes);
   if (way->fetch == AB__FETCH_MAP && way->hold != AB__HOLD_SHARE) ab__record_step(record, AB_STEP_MAP, 0);
   if (pivots) ab__record_step(record, AB_STEP_PIVOT, copied);
   if (way->deliver == AB__DELIVER_WRAP) ab__record_step(record, AB_STEP_WRAP, 0);
-  else if (way->deliver == AB__DELIVER_PUSH) ab__record_step(record, AB_STEP_FROM_HOST, copied);
+  else if (way->deliver == AB__DELIVER_PUSH || any_form) ab__record_step(record, AB_STEP_FROM_HOST, copied);
   else ab__record_step(record, way->kind == AB_STEP_MAP ? AB_STEP_MAP : AB_STEP_EXCHANGE, 0);
   const int copies = way->hold != AB__HOLD_SHARE;
   c->report |= copies ? AB_REPORT_COPIED : AB_REPORT_SHARED | ab__conversion_aliasing(c);

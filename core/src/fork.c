@@ -8,6 +8,7 @@ static void take_step(ab__fork_step step) {
   ab__opencl_fork(step);
   ab__cuda_fork(step);
   ab__lease_fork(step);
+  ab__pinned_fork(step);
   ab__stream_pool_fork(step);
 }
 

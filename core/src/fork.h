@@ -15,6 +15,7 @@
  *   opened_lock      (opencl_vendor.c)
  *   driver_lock      (cuda_driver.c)
  *   table_lock       (lease.c)           leases that have not ended
+ *   lock             (pinned_pool.c)     pools of pinned chunks
  *   pool_lock        (stream_pool.c)     which streams of ours are leased
  * The other locks of OpenCL and CUDA are out of a child's reach: ab__cl_open() and ab__cu_open() refuse once the parent
  * has used them.
@@ -49,6 +50,7 @@ void ab__opencl_table_fork(ab__fork_step step);
 void ab__opencl_vendors_fork(ab__fork_step step);
 void ab__cuda_fork(ab__fork_step step);
 void ab__lease_fork(ab__fork_step step);
+void ab__pinned_fork(ab__fork_step step);
 void ab__stream_pool_fork(ab__fork_step step);
 
 #endif

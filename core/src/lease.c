@@ -27,7 +27,7 @@ typedef struct lease {
   declared *declared;            /* changed under the table's lock */
   uintptr_t begin;
   uint64_t bytes;
-  uint64_t since; /* when it began, as far as streams of ours are concerned */
+  uint64_t since;   /* when it began, as far as streams of ours are concerned */
   ab__wait *leased; /* streams of ours that have been leased since */
 } lease;
 

@@ -3,6 +3,7 @@
 
 #include "dtype.h"
 #include "memory.h"
+#include "transfer.h"
 
 /* Cheapest first: nothing copied, then one copy by the core, then what the frameworks do themselves. */
 const ab__way ab__ways[AB__WAY_COUNT] = {
@@ -13,10 +14,12 @@ const ab__way ab__ways[AB__WAY_COUNT] = {
     {AB__FETCH_READ, AB__HOLD_COPY, AB__DELIVER_WRAP, AB_STEP_PIVOT},
     {AB__FETCH_MAP, AB__HOLD_COPY, AB__DELIVER_DIRECT, AB_STEP_PIVOT},
     {AB__FETCH_MAP, AB__HOLD_COPY, AB__DELIVER_WRAP, AB_STEP_PIVOT},
+    {AB__FETCH_READ, AB__HOLD_FIT, AB__DELIVER_FILL, AB_STEP_FROM_HOST},
     {AB__FETCH_READ, AB__HOLD_FIT, AB__DELIVER_PUSH, AB_STEP_FROM_HOST},
     {AB__FETCH_MAP, AB__HOLD_FIT, AB__DELIVER_PUSH, AB_STEP_FROM_HOST},
     {AB__FETCH_TO_HOST, AB__HOLD_FIT, AB__DELIVER_DIRECT, AB_STEP_TO_HOST},
     {AB__FETCH_TO_HOST, AB__HOLD_FIT, AB__DELIVER_WRAP, AB_STEP_TO_HOST},
+    {AB__FETCH_TO_HOST, AB__HOLD_FIT, AB__DELIVER_FILL, AB_STEP_FROM_HOST},
     {AB__FETCH_TO_HOST, AB__HOLD_FIT, AB__DELIVER_PUSH, AB_STEP_FROM_HOST},
 };
 
@@ -36,12 +39,15 @@ static int holds(const ab__ability *ability, DLDataType dtype) {
   return index >= 0 && (ability->dtypes >> index & 1);
 }
 
-/* How near `to` is: of its own kind first, then without losing values, then the smallest that holds all or, where none
- * does, the largest. */
+/* How near `to` is: of its own kind first (unsigned integers may become signed ones), then without losing values, then
+ * the smallest that holds all or, where none does, the largest; and between two of those the one with its own code. */
 static int nearness(DLDataType from, DLDataType to) {
-  const int safe = ab_dtype_can_cast(from, to, AB_CASTING_SAFE);
+  const int same_code = to.code == from.code;
+  const int same_kind = same_code || (from.code == kDLUInt && to.code == kDLInt);
   const int stays_real = to.code != kDLComplex || from.code == kDLComplex;
-  return (to.code == from.code) * 4096 + stays_real * 2048 + safe * 1024 + (safe ? 256 - to.bits : to.bits);
+  if (ab_dtype_can_cast(from, to, AB_CASTING_SAFE))
+    return same_kind * 4096 + stays_real * 2048 + 1024 + same_code * 512 + 256 - to.bits;
+  return same_kind * 4096 + stays_real * 2048 + to.bits + same_code; /* bits are multiples of 8 */
 }
 
 DLDataType ab__nearest_dtype(const ab__ability *ability, DLDataType dtype, ab_casting casting) {
@@ -61,7 +67,9 @@ static int dtype_refused(const ab__situation *at, const ab__ability *ability, ab
 }
 
 int ab__ability_refuses(const ab__situation *at, const ab__ability *ability, ab_step *why) {
-  if (!ability->supported) return refuse(why, "%s takes nothing there", target_name(at));
+  if (!ability->supported)
+    return refuse(why, "%s takes nothing there%s%s", target_name(at), ability->why_not[0] != '\0' ? ": " : "",
+                  ability->why_not);
   const ab_capabilities *can = &ability->stated;
   if (dtype_refused(at, ability, why)) return 1;
   if (at->info->ndim > can->max_ndim)
@@ -144,7 +152,14 @@ int ab__share_refused(const ab__situation *at, const void *data, const ab__layou
 
 static int opencl(DLDevice device) { return device.device_type == kDLOpenCL; }
 
+/* Where the framework's own call is as fast, or the core cannot do it, there is nothing to tell. */
+static int fills(const ab__situation *at) {
+  return at->target->vtable->empty != NULL && !ab__is_host(at->device) && !opencl(at->device) &&
+         at->bytes >= AB__STAGE_FROM;
+}
+
 int ab__way_is_foreign(const ab__situation *at, const ab__way *way) {
+  if (way->deliver == AB__DELIVER_FILL && !fills(at)) return 1;
   const int from_host = ab__is_host(at->info->device);
   const int to_host = ab__is_host(at->device);
   if (way->fetch == AB__FETCH_MAP && !opencl(at->info->device)) return 1;
@@ -186,13 +201,15 @@ static int device_refused(const ab__situation *at, ab_step *why) {
 /* A copy of the core's is as aligned as every allocation of the core's. */
 static int copy_refused(const ab__situation *at, const ab__way *way, ab_step *why) {
   if (at->copy == AB_COPY_NEVER) return refuse(why, "copy=False forbids it");
-  const uint32_t wanted = way->deliver == AB__DELIVER_PUSH ? 1 : at->take->stated.alignment;
+  const int takes = way->deliver != AB__DELIVER_PUSH && way->deliver != AB__DELIVER_FILL;
+  const uint32_t wanted = takes ? at->take->stated.alignment : 1;
   if (wanted <= AB__ALIGNMENT) return 0;
   return refuse(why, "%s needs memory on a multiple of %u bytes; a copy lies on one of %d", target_name(at), wanted,
                 AB__ALIGNMENT);
 }
 
 static int deliver_refused(const ab__situation *at, const ab__way *way, ab_step *why) {
+  if (way->deliver == AB__DELIVER_FILL) return ab__ability_refuses(at, at->push->supported ? at->push : at->take, why);
   const int push = way->deliver == AB__DELIVER_PUSH;
   const int has_slot = push ? at->target->vtable->from_host != NULL : at->target->vtable->from_dlpack != NULL;
   if (!has_slot)

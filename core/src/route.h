@@ -22,7 +22,8 @@ typedef enum ab__hold {
 typedef enum ab__deliver {
   AB__DELIVER_DIRECT,  ///< the target's from_dlpack()
   AB__DELIVER_WRAP,    ///< the same, of host memory made an OpenCL buffer
-  AB__DELIVER_PUSH     ///< the target's from_host()
+  AB__DELIVER_PUSH,    ///< the target's from_host()
+  AB__DELIVER_FILL     ///< the target's empty(), filled by the core
 } ab__deliver;
 
 typedef struct ab__way {
@@ -30,7 +31,7 @@ typedef struct ab__way {
   uint8_t kind;  ///< ab_step_kind under which a refusal is shown
 } ab__way;
 
-enum { AB__WAY_COUNT = 12 };
+enum { AB__WAY_COUNT = 14 };
 extern const ab__way ab__ways[AB__WAY_COUNT];
 
 /// Everything that decides a route.

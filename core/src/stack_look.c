@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Before anything is copied: are these slices of one stack, and of which dtype will it be? */
 #include "dtype.h"
+#include "route.h"
 #include "stack.h"
 
 static const ab_convert_options no_options = {.struct_size = (uint32_t)sizeof(ab_convert_options)};
@@ -152,6 +153,27 @@ static int holds_all(uint64_t dtypes, int to) {
   return 1;
 }
 
+static int all_become(uint64_t dtypes, DLDataType to) {
+  for (int from = 0; from < AB__DTYPE_COUNT; from++)
+    if ((dtypes >> from & 1) && !ab_dtype_can_cast(ab__dtype_at(from), to, AB_CASTING_SAME_KIND)) return 0;
+  return 1;
+}
+
+/* The widest dtype that all slices may become and the target has; what it has elsewhere than on the host is not asked.
+ * bits 0: none. */
+static DLDataType advised(const ab__stacking *s) {
+  DLDataType widest = {kDLFloat, 64, 1};
+  if (!all_become(s->dtypes, widest)) widest = (DLDataType){kDLComplex, 128, 1};
+  const DLDevice host = {kDLCPU, 0};
+  ab__ability ability = {.stated = {.struct_size = (uint32_t)sizeof ability.stated}};
+  ab_status status = ab_backend_capabilities(s->target, host, AB_SLOT_FROM_DLPACK, &ability.stated, s->error);
+  if (status != AB_OK) status = ab_backend_capabilities(s->target, host, AB_SLOT_FROM_HOST, &ability.stated, s->error);
+  ab_error_clear(s->error);
+  if (status != AB_OK) return widest;
+  const DLDataType near = ab__nearest_dtype(&ability, widest, AB_CASTING_SAME_KIND);
+  return near.bits != 0 && all_become(s->dtypes, near) ? near : (DLDataType){0, 0, 0};
+}
+
 static ab_status common_dtype(ab__stacking *s) {
   s->dtype = s->first;
   if ((s->dtypes & (s->dtypes - 1)) == 0) return AB_OK;
@@ -164,9 +186,13 @@ static ab_status common_dtype(ab__stacking *s) {
   }
   int other = 0;
   while (!(s->dtypes >> other & 1) || ab__dtype_at(other).code == s->first.code) other++;
+  const DLDataType advice = advised(s);
   ab_error_set(s->error, AB_WOULD_CAST, "some slices are %s, others %s, and no dtype holds the values of both",
                ab_dtype_name(s->first), ab_dtype_name(ab__dtype_at(other)));
-  ab_error_hint(s->error, "pass the dtype of the stack, such as dtype=\"float64\", casting=\"same_kind\"");
+  if (advice.bits == 0) ab_error_hint(s->error, "stack into \"numpy\", with the dtype that the stack shall have");
+  else
+    ab_error_hint(s->error, "pass the dtype of the stack, such as dtype=\"%s\", casting=\"same_kind\"",
+                  ab_dtype_name(advice));
   return AB_WOULD_CAST;
 }
 

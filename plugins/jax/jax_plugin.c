@@ -23,6 +23,7 @@ static const ab_plugin_vtable vtable = {
     .devices = jax_devices,
     .current_stream = jax_current_stream,
     .import_stream = jax_import_stream,
+    .fence = jax_fence,
     .finish = jax_finish,
     .cast = jax_cast,
     .memory_info = jax_memory_info,

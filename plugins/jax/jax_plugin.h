@@ -149,6 +149,7 @@ ab_status jax_memory_info(const ab_call *call, DLDevice device, ab_memory_info *
 ab_status jax_make_stream(const ab_call *call, DLDevice device, ab_stream *stream);
 ab_status jax_current_stream(const ab_call *call, DLDevice device, ab_stream *stream);
 ab_status jax_import_stream(const ab_call *call, DLDevice device, ab_stream *stream);
+ab_status jax_fence(const ab_call *call, DLDevice device, uint32_t scope, const ab_stream *stream, uint32_t *covered);
 ab_status jax_finish(const ab_call *call, DLDevice device, uint32_t scope, uint32_t *covered);
 
 #endif

@@ -47,17 +47,22 @@ static int wait_for(PyObject *array) {
   return PyErr_Occurred() == NULL;
 }
 
-/// Makes a new array on `device` and waits for it: a GPU runs what computes it after everything enqueued before.
-static int wait_for_marker(PyObject *device) {
+/// A new array on `device`: a GPU runs what computes it after everything enqueued before. New reference.
+static PyObject *make_marker(PyObject *device) {
   PyObject *jnp = abpy_attribute(jax_get()->module, "numpy");
   PyObject *ones = jnp != NULL ? PyObject_GetAttrString(jnp, "ones") : NULL;
   PyObject *keywords = Py_BuildValue("{s:(),s:O}", "shape", "device", device);
   PyObject *marker = ones != NULL && keywords != NULL ? PyObject_Call(ones, jax_get()->no_arguments, keywords) : NULL;
-  const int waited = marker != NULL && wait_for(marker);
-  Py_XDECREF(marker);
   Py_XDECREF(keywords);
   Py_XDECREF(ones);
   Py_XDECREF(jnp);
+  return marker;
+}
+
+static int wait_for_marker(PyObject *device) {
+  PyObject *marker = make_marker(device);
+  const int waited = marker != NULL && wait_for(marker);
+  Py_XDECREF(marker);
   return waited;
 }
 
@@ -85,5 +90,25 @@ ab_status jax_finish(const ab_call *call, DLDevice device, uint32_t scope, uint3
   // On the CPU a computation whose results were all dropped is known to nobody.
   const uint32_t reached = device.device_type == kDLCPU ? AB_SCOPE_CURRENT : AB_SCOPE_CURRENT | AB_SCOPE_COMPUTE_ORDER;
   *covered = scope & reached;
+  return AB_OK;
+}
+
+/// The host does not wait: a marker on the compute order is exported for `stream`, which makes the stream wait for it.
+ab_status jax_fence(const ab_call *call, DLDevice device, uint32_t scope, const ab_stream *stream, uint32_t *covered) {
+  if (device.device_type != kDLCUDA || stream == NULL || stream->kind == AB_STREAM_NONE)
+    return ab_fail(call, AB_UNSUPPORTED, "JAX makes streams of CUDA devices wait, and no others");
+  PyObject *found = jax_device_find(call, device);
+  if (found == NULL) return call->error->status;
+  PyObject *marker = make_marker(found);
+  Py_DECREF(found);
+  if (marker == NULL) return abpy_error(call, AB_FRAMEWORK, "a marker on JAX's compute order");
+  ab_call exporting = *call;
+  exporting.stream = stream;
+  DLManagedTensorVersioned *tensor = NULL;
+  const ab_status status = jax_to_dlpack(&exporting, marker, &tensor);
+  Py_DECREF(marker);
+  if (status != AB_OK) return status;
+  tensor->deleter(tensor);
+  *covered = scope & (AB_SCOPE_CURRENT | AB_SCOPE_COMPUTE_ORDER);
   return AB_OK;
 }

@@ -21,6 +21,7 @@ from .calls import (
     plan,
     prepare,
     record_stream,
+    release_pools,
 )
 
 TYPE_CHECKING = False
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from .settings import options
     from .stacks import SlicesCancelled, process_slices, slice_by_slice, stack_slices, unstack_slices
     from .steps import Plan, Step
+    from .streams import stream
     from .strictness import strict
     from .tracing import trace
 
@@ -128,10 +130,12 @@ __all__ = [
     "process_slices",
     "record_stream",
     "records",
+    "release_pools",
     "run_with_recovery",
     "scale",
     "slice_by_slice",
     "stack_slices",
+    "stream",
     "strict",
     "trace",
     "unstack_slices",
@@ -175,6 +179,7 @@ _LATER = {
     "ConversionCounters": "counters",
     "ConversionObserver": "observer",
     "ConversionTotal": "counters",
+    "stream": "streams",
     "strict": "strictness",
     "trace": "tracing",
     # Names of the older API; modules that are not here are in compat/.

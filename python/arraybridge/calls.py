@@ -83,6 +83,9 @@ if TYPE_CHECKING:
     def pending() -> tuple[int, int]:
         """Number of releases that wait for their turn, and the bytes they hold back."""
 
+    def release_pools() -> int:
+        """Give back the pinned host memory that transfers have kept; bytes."""
+
     def record_stream(x: object, stream: object) -> None:
         """Declare that work on ``stream``, which no conversion has named, uses the memory of ``x``."""
 
@@ -96,6 +99,7 @@ else:
     drain = native.drain
     pending = native.pending
     record_stream = native.record_stream
+    release_pools = native.release_pools
 
 
 # What the native module calls when it needs it; nothing of it is imported before.

@@ -288,7 +288,7 @@ class Declaration:
             flags |= _BOUND
         return native.declaration(
             self.function, self.run, self.settle, self.recover, self.contract, shape.parameters, names, gpu_id, device,
-            self.input, self.output, places, flags, said.casting,
+            self.input, self.output, places, flags, said.casting, said.stream,
         )  # fmt: skip
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -37,6 +37,10 @@ convert : bool, str or names, optional
 device : str or object, optional
 gpu_id : int, optional
     Where arrays on the host go. None: to the device of the first array. Arrays on a device of the framework stay.
+stream : int or stream object, optional
+    Where the arrays are on a CUDA device: the stream that the framework works on while a plain function runs. It waits
+    for the caller's streams, and they for it. None: one of a fixed set, the same one for a thread whenever that is
+    free. False: the caller's own. Generators and coroutines, whose callers work in between, run on the caller's.
 dtype_conversion : optional
     ``"preserve"`` (results get the dtype of the first array), ``"native"``, or the name of a dtype. Of a tuple element
     0 is the result that is meant. Numbers, and vectors from an image, are measurements and stay as they are under
@@ -68,7 +72,7 @@ oom_recovery : bool, optional
 max_retries : int, optional
     How often. None: as the options say.
 host_fallback : bool, optional
-    At last on the host. None: as the options say.
+    At last on the host, unless all its arrays are there already. None: as the options say.
 idempotent : bool, optional
     False: the function changes what it is given and must not be called again.
 
@@ -89,9 +93,10 @@ Memory is shared where that is possible. Into JAX, TensorFlow and pyclesperanto,
 or are read late, an array that can be written is copied, in arguments and results alike: what is written to it later
 never shows there. Otherwise memory is what it is in plain Python. A view that the function returns (``x[1:]``, or ``x``
 itself) is a view of the caller's array, in another framework as well. A body that works in place (``x.add_(1)``,
-``x[:] = 0``) writes to the caller's array where that is shared, to a JAX or TensorFlow array given to ``@torch`` or
-``@pyclesperanto`` as well (NumPy gets them as not writeable). ``arraybridge.options(immutable="copy")`` copies those,
-``options(mutable="copy")`` all that can be written; what is at home already is never copied.
+``x[:] = 0``) writes to the caller's array where that is shared, to a JAX or TensorFlow array given to any framework
+that can write (torch, pyclesperanto, CuPy, third parties') as well; NumPy gets them as not writeable.
+``arraybridge.options(immutable="copy")`` copies those, ``options(mutable="copy")`` all that can be written; what is at
+home already is never copied.
 
 Under jax.jit, grad and vmap, torch.func and tf.function, results that stand for values not yet known stay in their
 framework whatever ``output_type`` says. Under torch.compile a function of torch is part of the graph, its conversions
@@ -150,6 +155,7 @@ def memory_types(
     max_retries: int | None = None,
     host_fallback: bool | None = None,
     idempotent: bool = True,
+    stream: object = None,
 ) -> Callable[[Any], Any]:
     """Declare what a function takes and gives, and convert both. Dtypes stay as the function gives them.
 
@@ -159,6 +165,7 @@ def memory_types(
         input_type, output_type, contract, oom_recovery, convert=convert, device=device, gpu_id=gpu_id,
         dtype_conversion=dtype_conversion, scaling=scaling, nan=nan, labels=labels, casting=casting,
         max_retries=max_retries, host_fallback=host_fallback, idempotent=idempotent, controls=False, preserves=False,
+        stream=stream,
     )  # fmt: skip
     _check_said(said)
     return lambda function: _decorate(function, said, None)
@@ -187,11 +194,12 @@ def _make_decorator(name: str) -> Callable[..., Any]:
         idempotent: bool = True,
         progress: Any = None,
         batch: int | None = None,
+        stream: object = None,
     ) -> Any:
         said = Said(
             input_type, output_type, contract, oom_recovery, slice_by_slice_default, dtype_config_default, convert,
             device, gpu_id, dtype_conversion, scaling, nan, labels, casting, max_retries, host_fallback, idempotent,
-            progress, batch=batch,
+            progress, batch=batch, stream=stream,
         )  # fmt: skip
         if func is not None:
             return _decorate(func, said, name)

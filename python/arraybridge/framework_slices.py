@@ -12,7 +12,9 @@ from .calls import convert, detect_memory_type
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Any
+    from typing import Any, NoReturn
+
+    from .errors import MemoryConversionError
 
     Leading = tuple[int, ...] | None
 
@@ -32,6 +34,43 @@ def shape_of(array: Any) -> tuple[int, ...]:
 
         return tuple(describe(array).shape)
     return tuple(shape)
+
+
+# ---------------------------------------------------------------- what cannot be done
+
+
+def _refusal(
+    array: object, target: str, method: str, otherwise: tuple[str, str], where: str = ""
+) -> MemoryConversionError:
+    """Why nothing can be done with ``array``: its plugin knows, if it cannot be converted. Else ``otherwise``."""
+    from .calls import describe
+    from .errors import MemoryConversionError
+
+    what = describe(array)
+    reason, _, hint = what.why_not.partition("; ") if not what.convertible else ("", "", "")
+    if not reason:
+        reason, hint = otherwise
+    return MemoryConversionError(what.backend, target, method, where + reason, hint)
+
+
+def refuse_mask(one: object, target: str, index: int) -> None:
+    """Refuse a masked array, of which NumPy's ``stack`` loses the mask. What else cannot be converted it can stack."""
+    masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
+    if masked is not None and isinstance(one, masked):
+        otherwise = ("a masked array's mask would be lost", "pass x.filled(value) or x.data")
+        raise _refusal(one, target, "stack", otherwise, f"slice {index}: ")
+
+
+def _refuse_foreign(slices: Sequence[Any], name: str) -> NoReturn:
+    """No ``stack`` of that framework is known here, and the core has left the slices to it: one of them is why."""
+    from .calls import describe
+
+    index = next((index for index, one in enumerate(slices) if not describe(one).convertible), 0)
+    otherwise = (
+        f"arrays of {name} on an accelerator cannot be stacked there",
+        'convert each to "numpy" first, and stack those',
+    )
+    raise _refusal(slices[index], name, "stack", otherwise, f"slice {index}: ")
 
 
 # ---------------------------------------------------------------- stacking
@@ -77,12 +116,9 @@ def framework_stack(
 ) -> Any:
     """``stack`` of the target's own, on the device where the slices are."""
     if name not in _NAMESPACES:
-        from .errors import MemoryConversionError
-
-        raise MemoryConversionError(
-            name, name, "stack", f"arrays of {name} on an accelerator cannot be stacked there",
-            'convert each to "numpy" first, and stack those',
-        )  # fmt: skip
+        _refuse_foreign(slices, name)
+    for index, one in enumerate(slices) if name == "numpy" else ():
+        refuse_mask(one, name, index)
     here = [convert(one, name, **keywords) for one in slices]
     _check_shapes(here, slice_ndim)
     space = import_module(_NAMESPACES[name])
@@ -170,4 +206,22 @@ def split(array: Any, name: str, leading: int, slice_ndim: int) -> Iterable[Any]
     elif name in HAVE_VIEWS:
         return flat(array, ROWS[name], leading)
     pieces: list[Any] | None = native.unstack(array, name, slice_ndim)
-    return pieces if pieces is not None else flat(array, ROWS.get(name, rows_any), leading)
+    if pieces is not None:
+        return pieces
+    if name not in ROWS and not has_items(array):
+        raise _refusal(array, name, "unstack", (f"arrays of {name} there have no x[i] to take slices with", ""))
+    return flat(array, ROWS.get(name, rows_any), leading)
+
+
+def has_items(array: object) -> bool:
+    """Whether an array's own class gives parts of it."""
+    return hasattr(type(array), "__getitem__")
+
+
+def cutter(array: Any, name: str) -> Callable[[slice], Any]:
+    """What gives parts of the first axis: the array itself; else the core, by stacking slices again."""
+    if has_items(array):
+        cut: Callable[[slice], Any] = array.__getitem__
+        return cut
+    pieces = list(split(array, name, 1, len(shape_of(array)) - 1))
+    return lambda at: stack_into(pieces[at], name, None, None, {})

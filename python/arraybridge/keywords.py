@@ -41,7 +41,11 @@ class Said(NamedTuple):
     controls: bool = True
     preserves: bool = True
     batch: int | None = None
+    stream: object = None
 
+
+#: What makes an object a stream: the protocol, torch, CuPy.
+_STREAM_NAMES = ("__cuda_stream__", "cuda_stream", "ptr")
 
 # ---------------------------------------------------------------- reading what was said
 
@@ -101,6 +105,17 @@ def _check_place(device: object, gpu_id: Any) -> None:
         native.read_device(device)
 
 
+def _check_stream(stream: object) -> None:
+    if stream is None or stream is False:
+        return
+    if stream is not True and (hasattr(stream, "__index__") or any(hasattr(stream, name) for name in _STREAM_NAMES)):
+        return
+    raise TypeError(
+        "stream must be None (one of ours), False (the caller's), a CUDA stream handle, or an object with "
+        f"__cuda_stream__, cuda_stream or ptr, not {stream!r}"
+    )
+
+
 def check_said(said: Said) -> None:
     _check_contract(said.contract)
     for name in ("oom_recovery", "slice_by_slice_default", "idempotent"):
@@ -110,6 +125,7 @@ def check_said(said: Said) -> None:
             _check_flag(name, getattr(said, name))
     _check_retries(said.max_retries)
     _check_place(said.device, said.gpu_id)
+    _check_stream(said.stream)
     if said.batch is not None:
         _check_count("batch", said.batch, 1)
     if said.progress is not None and not isinstance(said.progress, bool) and not callable(said.progress):

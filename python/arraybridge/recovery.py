@@ -228,6 +228,17 @@ def _leaves(value: object) -> Iterator[object]:
             waiting.extend(reversed(_items(one)))
 
 
+def _are_on_host(inputs: Iterable[object]) -> bool:
+    """Whether there are arrays among ``inputs``, all on the host: then nothing changes by moving them there."""
+    places: set[str] = set()
+    for value in _leaves(tuple(inputs)):
+        try:
+            places.add(native.describe(value).device.partition(":")[0])
+        except Exception:  # no array; one that has been deleted
+            continue
+    return bool(places) and places <= {"cpu"}
+
+
 def _is_gone(value: object) -> bool:
     """Whether an array has been given away: JAX deletes the inputs that a compiled function was allowed to reuse.
 
@@ -251,8 +262,9 @@ class Recovery:
         How often a call of the same size is repeated.
     slices : int, optional
         The work can be done in parts: how many slices there are. None: it cannot.
-    host_fallback : bool
-        The work may be done on the host in the end.
+    host_fallback : bool or callable
+        The work may be done on the host in the end, unless its inputs lie there already. A callable: by that, wherever
+        they lie.
     idempotent : bool
         False: what has run once must not run again.
     device : str, optional
@@ -266,6 +278,8 @@ class Recovery:
         How often ``"retry"`` and ``"halve"`` were the answer.
     returned : int
         Bytes that clearing caches has given back so far, as far as that can be known.
+    failure : str
+        What a framework has raised when its caches were to be cleared; else empty.
     on_host : bool
         ``"host"`` was the answer.
     watch : InputWatch or None
@@ -285,13 +299,16 @@ class Recovery:
     ...             raise
     """
 
-    __slots__ = ("_device", "_flags", "_max_retries", "batch", "halvings", "on_host", "retries", "returned", "watch")
+    __slots__ = (
+        "_device", "_flags", "_max_retries", "_moves", "batch", "failure", "halvings", "on_host", "retries", "returned",
+        "watch",
+    )  # fmt: skip
 
     def __init__(
         self,
         max_retries: int = 2,
         slices: int | None = None,
-        host_fallback: bool = False,
+        host_fallback: object = False,
         idempotent: bool = True,
         device: object = None,
         watch: InputWatch | None = None,
@@ -301,6 +318,7 @@ class Recovery:
         self._max_retries = read_retries("max_retries", max_retries)
         self._device: tuple[int, int] = (0, 0) if device is None else native.read_device(device)
         self.watch = watch
+        self._moves = not callable(host_fallback)
         self._flags = (
             (_SLICEWISE if slices is not None else 0)
             | (_HOST_ALLOWED if host_fallback else 0)
@@ -311,6 +329,7 @@ class Recovery:
         self.halvings = 0
         self.on_host = False
         self.returned = 0
+        self.failure = ""
 
     def in_slices(self, count: int) -> None:
         """Say that the work is done at most ``count`` slices at a time, and can be done in fewer."""
@@ -362,14 +381,15 @@ class Recovery:
         if not trouble:
             # What was repeated in vain can be made smaller or taken elsewhere, as what is too large for any repetition.
             verdict = _worst(reasons) if spent is None else _TOO_LARGE
-            flags = self._flags if spent != "host" else self._flags & ~_HOST_ALLOWED
+            hosted = spent == "host" or (self._moves and not self.on_host and _are_on_host(inputs))
+            flags = self._flags & ~_HOST_ALLOWED if hosted else self._flags
             if not self._is_last(verdict, flags):
                 _forget(error, above)
             action = self._step(verdict, flags)
         if action == "raise":
             self._give_up(reasons, trouble)
             why = trouble or ("it was repeated further down already" if spent is not None else "")
-            _add_note(error, f" after {_attempts_text(self)}", why, self.returned)
+            _add_note(error, f" after {_attempts_text(self)}", why, self.returned, self.failure)
         return action
 
     def _give_up(self, reasons: list[Reason], trouble: str) -> None:
@@ -398,7 +418,7 @@ class Recovery:
         return not again and self.batch <= 1 and (self.on_host or not flags & _HOST_ALLOWED)
 
     def _step(self, verdict: int, flags: int) -> Action:
-        number, flags, batch, retries, halvings, returned = native.recover(
+        number, flags, batch, retries, halvings, returned, failure = native.recover(
             verdict, flags, *self._device, self._max_retries, self.batch, self.retries, self.halvings
         )
         action: Action = _ACTIONS[number]
@@ -406,6 +426,7 @@ class Recovery:
         self.batch, self.retries, self.halvings = batch, retries, halvings
         self.on_host = self.on_host or action == "host"
         self.returned += returned
+        self.failure = failure or self.failure
         return action
 
 
@@ -430,7 +451,7 @@ def _say(error: BaseException, note: str) -> None:
         pass
 
 
-def _add_note(error: BaseException, when: str, trouble: str, returned: int = 0) -> None:
+def _add_note(error: BaseException, when: str, trouble: str, returned: int = 0, failure: str = "") -> None:
     """Say who holds what. Never fails: it is said of an exception that is under way."""
     if _has_note(error):
         return
@@ -439,6 +460,7 @@ def _add_note(error: BaseException, when: str, trouble: str, returned: int = 0) 
         from .value import size_text
 
         back = f"; clearing caches gave back {size_text(returned)}" if returned else ""
+        back += f"; clearing caches failed: {failure}" if failure else ""
         why = f"; {trouble}" if trouble else ""
         error.add_note(f"{_NOTE}{when}{why}{back}. Who holds what:\n{memory_report()}")
     except Exception:
@@ -557,8 +579,8 @@ def run_with_recovery(
     max_retries : int
         How often it is called again, at most.
     host_fallback : bool or callable
-        After that: True moves the array arguments to the host and calls it a last time; a callable is called in its
-        place, with the arguments as they are.
+        After that: True moves the array arguments to the host and calls it a last time, unless all are there already;
+        a callable is called in its place, with the arguments as they are.
     idempotent : bool
         False: it changes something, its inputs for one, and must not run twice.
 
@@ -578,7 +600,7 @@ def run_with_recovery(
     repeated they are emptied, and so are those of the last error that an interactive session keeps
     (``sys.last_traceback``).
     """
-    recovery = Recovery(max_retries, host_fallback=bool(host_fallback), idempotent=idempotent)
+    recovery = Recovery(max_retries, host_fallback=host_fallback, idempotent=idempotent)
     if _checks_inputs():
         recovery.watch = InputWatch([*args, *kwargs.values()])
     while True:

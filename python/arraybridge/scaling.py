@@ -7,6 +7,7 @@ from functools import partial
 
 from . import framework_cast
 from ._library import native
+from .errors import MemoryConversionError
 from .framework_cast import DTYPES
 from .policy import (
     Known,
@@ -37,7 +38,10 @@ def _read_dtype(dtype: object) -> str:
 def _look_at_array(x: object) -> Known:
     known = look_at(x)
     if known is None:
-        native.describe(x)  # says what is wrong with it, if it is no array of anybody's
+        what = native.describe(x)  # says what is wrong with it, if it is no array of anybody's
+        if not what.convertible and what.backend != "numpy":  # NumPy's are arrays of text, objects, dates
+            reason, _, hint = what.why_not.partition("; ")
+            raise MemoryConversionError(what.backend, "", "scale", reason, hint)
         raise TypeError(f"scale() takes an array of numbers, not {type(x).__name__}")
     return known
 

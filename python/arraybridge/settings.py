@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-# AB_CONVERT_COPY_IMMUTABLE, AB_CONVERT_COPY_MUTABLE and AB_CONVERT_NO_RECOVERY of arraybridge.h.
-_FLAGS = {"immutable": 1 << 1, "mutable": 1 << 2}
+# AB_CONVERT_COPY_IMMUTABLE, _COPY_MUTABLE, _RELEASE_CONTEXT and _NO_RECOVERY of arraybridge.h, and what sets them.
+_FLAGS = {"immutable": 1 << 1, "mutable": 1 << 2, "release": 1 << 8}
+_SETTING = {"immutable": "copy", "mutable": "copy", "release": "context"}
 _NO_RECOVERY = 1 << 16
 
 #: Those that the native module knows. The others cost a conversion nothing, whatever they are.
-_NATIVE = frozenset({*_FLAGS, "threads", "max_retries"})
+_NATIVE = frozenset({*_FLAGS, "threads", "max_retries", "pinned_memory"})
 
 #: Those that decorated functions look at in each call, as soon as anybody anywhere has changed one.
 _OF_CALLS = {"dtype_conversion": "preserve", "prefer_accelerator": False, "check_inputs": False}
@@ -29,6 +30,12 @@ _OF_CALLS = {"dtype_conversion": "preserve", "prefer_accelerator": False, "check
 def _sharing(name: str, value: object) -> object:
     if value not in ("share", "copy"):
         raise ValueError(f'{name} must be "share" or "copy", not {value!r}')
+    return value
+
+
+def _release(name: str, value: object) -> object:
+    if value not in ("streams", "context"):
+        raise ValueError(f'release must be "streams" or "context", not {value!r}')
     return value
 
 
@@ -41,6 +48,12 @@ def _switch(name: str, value: object) -> object:
 def _threads(name: str, value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1024:
         raise ValueError(f"threads must be a number from 0 (as many as useful) to 1024, not {value!r}")
+    return value
+
+
+def _bytes(name: str, value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 60:
+        raise ValueError(f"{name} must be a number of bytes, 0 for none, not {value!r}")
     return value
 
 
@@ -63,9 +76,10 @@ def _of_policy(name: str, value: object) -> object:
 
 
 _CHECKS = {
-    "immutable": _sharing, "mutable": _sharing, "threads": _threads, "dtype_conversion": _of_policy,
-    "scaling": _of_policy, "nan": _of_policy, "labels": _of_policy, "prefer_accelerator": _switch,
-    "max_retries": read_retries, "host_fallback": _switch, "check_inputs": _switch,
+    "immutable": _sharing, "mutable": _sharing, "release": _release, "threads": _threads,
+    "pinned_memory": _bytes,
+    "dtype_conversion": _of_policy, "scaling": _of_policy, "nan": _of_policy, "labels": _of_policy,
+    "prefer_accelerator": _switch, "max_retries": read_retries, "host_fallback": _switch, "check_inputs": _switch,
 }  # fmt: skip
 
 
@@ -80,14 +94,15 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bits(values: dict[str, Any]) -> int:
-    copies = sum(bit for name, bit in _FLAGS.items() if values.get(name) == "copy")
-    return copies | (_NO_RECOVERY if values.get("max_retries") == 0 else 0)
+    flags = sum(bit for name, bit in _FLAGS.items() if values.get(name) == _SETTING[name])
+    return flags | (_NO_RECOVERY if values.get("max_retries") == 0 else 0)
 
 
 _process: dict[str, Any] = {
-    "immutable": "share", "mutable": "share", "threads": 0, "dtype_conversion": "preserve", "scaling": None,
-    "nan": None, "labels": False, "prefer_accelerator": False, "max_retries": 2, "host_fallback": False,
-    "check_inputs": False,
+    "immutable": "share", "mutable": "share", "release": "streams", "threads": 0,
+    "pinned_memory": 64 << 20,
+    "dtype_conversion": "preserve", "scaling": None, "nan": None, "labels": False,
+    "prefer_accelerator": False, "max_retries": 2, "host_fallback": False, "check_inputs": False,
 }  # fmt: skip
 
 
@@ -118,15 +133,18 @@ def of_process(name: str) -> Any:
     return _process[name]
 
 
-def _scope_here() -> tuple[int, int, int | None, int | None] | None:
-    """This context's options as ``(mask, flags, threads, max_retries)``, or None: asked by the native module."""
+def _scope_here() -> tuple[int, int, int | None, int | None, int | None] | None:
+    """This context's options, or None: asked by the native module.
+
+    As ``(mask, flags, threads, max_retries, pinned_memory)``.
+    """
     values = _values_here()
     if values is None:
         return None
     mask = sum(bit for name, bit in _FLAGS.items() if name in values)
     if "max_retries" in values:
         mask |= _NO_RECOVERY
-    return mask, _bits(values), values.get("threads"), values.get("max_retries")
+    return mask, _bits(values), values.get("threads"), values.get("max_retries"), values.get("pinned_memory")
 
 
 native.connect({"scope": _scope_here})
@@ -191,7 +209,11 @@ class Options:
     ================== ============== ==========================================================================
     immutable          ``"share"``    arrays that are immutable by convention (JAX, TensorFlow): or ``"copy"``
     mutable            ``"share"``    arrays that can be written: shared, or ``"copy"``
-    threads            0              threads for copies on the host; 0: as many as there are cores, 4 at most
+    release            ``"streams"``  when device memory goes back to its framework: after the streams that are known
+                                      to use it, or after all of ``"context"`` (breaks captures; CUDA 12.5)
+    threads            0              threads for copies on the host; 0: as many as there are cores, 4 at most,
+                                      16 for transfers to and from devices
+    pinned_memory      67108864       bytes that these may keep pinned for each device; 0: none, and they are slower
     dtype_conversion   ``"preserve"`` dtype of results: the first input's; ``"native"``: as they are; or a dtype
     scaling            None           real numbers to integers: ``"clip"``, ``"unit"``, ``"exact"``, ``"minmax"``,
                                       ``"wrap"``; None: clip, and images of fractions within [-1, 1] are refused
@@ -226,7 +248,9 @@ class Options:
             _process.update(checked)
             native.count_policies(_changes_calls() - before)
             if not _NATIVE.isdisjoint(checked):
-                native.set_settings(_bits(_process), _process["threads"], _process["max_retries"])
+                native.set_settings(
+                    _bits(_process), _process["threads"], _process["max_retries"], _process["pinned_memory"]
+                )
 
     def __call__(self, **values: Any) -> OptionScope:
         """Set options for a ``with`` block in this context."""

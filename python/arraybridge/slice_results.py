@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .calls import detect_memory_type
-from .framework_slices import is_array, shape_of, split, stack_into, tensorflow_stack
+from .framework_slices import is_array, refuse_mask, shape_of, split, stack_into, tensorflow_stack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def _joined_dicts(results: list[dict[Any, Any]], join: Join) -> dict[Any, Any]:
 
 
 def check_kind(result: object, first: object, index: int) -> None:
-    """Tuples go with tuples, and dicts with dicts; told at once, not after the last slice."""
+    """Tuples go with tuples, dicts with dicts, and masks nowhere; told at once, not after the last slice."""
+    refuse_mask(result, "numpy", index)
     for kind in (tuple, dict):
         if isinstance(result, kind) is not isinstance(first, kind):
             raise TypeError(

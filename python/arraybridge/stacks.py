@@ -11,7 +11,7 @@ import sys
 
 from ._library import native
 from .calls import convert, detect_memory_type
-from .framework_slices import HAVE_VIEWS, ROWS, flat, is_array, rows_any, shape_of, split, stack_into
+from .framework_slices import HAVE_VIEWS, ROWS, cutter, flat, is_array, rows_any, shape_of, split, stack_into
 from .slice_progress import Listener, SlicesCancelled, collected
 from .slice_results import Joiner, check_kind, joined, joined_traced
 
@@ -96,7 +96,8 @@ def stack_slices(
         As in ``convert``. Slices of several dtypes become the smallest that holds the values of all.
     progress : bool or callable, optional
         True shows a bar on standard error while the slices are read. A callable is called with ``(done, total)``,
-        slices, after each; ``total`` is None while it is unknown. If it returns True the reading is cancelled.
+        slices, after each; ``total`` is None while it is unknown, and one more call then says it in the end:
+        ``(3, None)``, ``(3, 3)``. If it returns True the reading is cancelled.
 
     Returns
     -------
@@ -234,9 +235,13 @@ def _split_recovering(image: Any, name: str, leading: int, slice_ndim: int, engi
 
 
 def _recovering(
-    call: Callable[[Any], Any], recovery: Recovery, cut: Callable[[Any], Any] | None, batched: bool = False
+    call: Callable[[Any], Any],
+    recovery: Recovery,
+    cut: Callable[[Any], Any] | None,
+    image: Any = None,
+    batched: bool = False,
 ) -> Any:
-    """``call`` with recovery; ``cut`` makes a piece of what it is given, and is tried again with it.
+    """``call`` with recovery; ``cut`` makes a piece of ``image`` where it is told, and is tried again with it.
 
     ``batched``: a piece that can be made smaller.
     """
@@ -248,7 +253,7 @@ def _recovering(
                 return call(_on_host(piece) if recovery.on_host else piece)
             except Exception as error:
                 piece = None  # what was cut is given up, too
-                action = recovery.decide(error, (given,))
+                action = recovery.decide(error, (given if cut is None else image,))
                 if action == "raise":
                     raise
                 if action == "host":
@@ -370,7 +375,8 @@ def process_slices(
     output_type : str or enum member, optional
         Framework of stacked results. None: that of the first one.
     batch : int, optional
-        ``func`` takes and gives stacks: it is called with up to ``batch`` slices at a time, along the first axis.
+        ``func`` takes and gives stacks: it is called with up to ``batch`` slices at a time, along the first axis. They
+        are cut with ``image[first:last]``; of a framework whose arrays have none each batch is a copy.
     progress : bool or callable, optional
         True shows a bar on standard error. A callable is called with ``(done, total)``, slices, after each. If it
         returns True (exactly: beware of returning what a bar's ``update()`` gives) the work is cancelled there.
@@ -387,6 +393,8 @@ def process_slices(
     ------
     TypeError
         Results of several kinds.
+    MemoryConversionError
+        ``image`` cannot be taken apart, or a result cannot be stacked: a masked array, whose mask would be lost.
     ValueError
         ``image`` is no array or has too few axes; tuples of different lengths; results of different shapes.
     SlicesCancelled
@@ -435,12 +443,12 @@ def _process(
         if batch is None:
             # Copies are made one at a time: memory may run out at each of them.
             copies = engine is not None and name == "pyclesperanto"
-            each = call if engine is None else _recovering(call, engine, image.__getitem__ if copies else None)
+            each = call if engine is None else _recovering(call, engine, image.__getitem__ if copies else None, image)
             pieces = range(total) if copies else _split_recovering(image, name, len(leading), slice_ndim, engine)
             results = _each(pieces, each, listener)
         else:
-            cut = image.__getitem__
-            part = _recovering(call, engine, cut, True) if engine is not None else lambda at: call(image[at])
+            cut = cutter(image, name)
+            part = _recovering(call, engine, cut, image, True) if engine is not None else lambda at: call(cut(at))
             results, join.sizes = _batches(leading[0], part, batch, engine, listener)
     return _joined_recovering(results, join, engine)
 

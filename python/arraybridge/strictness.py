@@ -114,7 +114,9 @@ def strict(above: int = 0) -> Strictness:
     Notes
     -----
     Hidden is a copy on the host, or by way of it, that no ``copy=``, ``dtype=``, ``scaling=``, ``immutable=`` or
-    ``mutable=`` asks for. The way between the host and a device is no hidden copy, nor is making a stack.
+    ``mutable=`` asks for. The way between the host and a device is no hidden copy, nor is making a stack. A target that
+    lacks the array's dtype gives it another one only where ``casting=`` allows that: this is asked for as well.
+    Decorated functions allow the same kind by default, and warn of it once; ``casting="no"`` makes it an error.
 
     Decorated functions copy an array that can be written for frameworks that may read it after the call (JAX,
     pyclesperanto) or whose arrays do not change (TensorFlow). Allow that with ``options(mutable="copy")``, or make the

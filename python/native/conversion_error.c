@@ -54,6 +54,10 @@ PyObject *native_raise(ab_status status, ab_error *error, const char *source, co
     ab_error_clear(error);
     return NULL;
   }
+  if (status == AB_CANCELLED && native_listen_raise()) {
+    ab_error_clear(error);
+    return NULL;
+  }
   /* A signal handler's exception that a plugin could not report waits here: it may be why the conversion failed. */
   if (Py_MakePendingCalls() != 0) {
     ab_error_clear(error);

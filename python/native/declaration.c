@@ -18,6 +18,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
   Py_VISIT(d->names);
   Py_VISIT(d->gpu_id);
   Py_VISIT(d->device);
+  Py_VISIT(d->stream);
   return 0;
 }
 
@@ -32,6 +33,7 @@ static int clear(PyObject *self) {
   Py_CLEAR(d->names);
   Py_CLEAR(d->gpu_id);
   Py_CLEAR(d->device);
+  Py_CLEAR(d->stream);
   return 0;
 }
 
@@ -91,7 +93,23 @@ static PyTypeObject *type_of_declarations(void) {
 
 /* ------------------------------------------------------------------ making one */
 
-enum { FUNCTION, RARE, SETTLE, RECOVER, CONTRACT, ORDER, NAMES, GPU_ID, DEVICE, INPUT, OUTPUT, PLACES, FLAGS, CASTING };
+enum {
+  FUNCTION,
+  RARE,
+  SETTLE,
+  RECOVER,
+  CONTRACT,
+  ORDER,
+  NAMES,
+  GPU_ID,
+  DEVICE,
+  INPUT,
+  OUTPUT,
+  PLACES,
+  FLAGS,
+  CASTING,
+  STREAM
+};
 
 static PyObject *given(PyObject *value) { return value == Py_None ? NULL : Py_NewRef(value); }
 
@@ -114,6 +132,7 @@ static void fill(native_declaration *d, PyObject *const *values) {
   d->names = Py_NewRef(values[NAMES]);
   d->gpu_id = given(values[GPU_ID]);
   d->device = given(values[DEVICE]);
+  d->stream = values[STREAM] == Py_False ? NULL : given(values[STREAM]);
 }
 
 static int check_types(PyObject *const *values) {
@@ -124,11 +143,12 @@ static int check_types(PyObject *const *values) {
 
 NATIVE_CALL(native_declare) {
   (void)module;
-  static const native_signature signature = {"declaration",
-                                             {"function", "rare", "settle", "recover", "contract", "order", "names",
-                                              "gpu_id", "device", "input", "output", "places", "flags", "casting"},
-                                             14,
-                                             14};
+  static const native_signature signature = {
+      "declaration",
+      {"function", "rare", "settle", "recover", "contract", "order", "names", "gpu_id", "device", "input", "output",
+       "places", "flags", "casting", "stream"},
+      15,
+      15};
   PyObject *values[NATIVE_MAX_ARGUMENTS];
   if (native_arguments(&signature, args, count, names, values) != 0 || check_types(values) != 0) return NULL;
   const unsigned long long places = PyLong_AsUnsignedLongLong(values[PLACES]);
@@ -147,6 +167,7 @@ NATIVE_CALL(native_declare) {
   d->flags = (uint32_t)flags;
   d->casting = casting;
   atomic_init(&d->home_type, NULL);
+  atomic_init(&d->scopes, values[STREAM] == Py_False ? NATIVE_SCOPES_NEVER : NATIVE_SCOPES_UNKNOWN);
   PyObject_GC_Track((PyObject *)d);
   return (PyObject *)d;
 }

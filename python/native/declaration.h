@@ -34,6 +34,7 @@ typedef struct native_declaration {
   PyObject *names;     ///< with NARROWED: a set of str
   PyObject *gpu_id;
   PyObject *device;
+  PyObject *stream;  ///< NULL: one of ours
   const ab_backend *input;
   const ab_backend *output;  ///< NULL: the first array's
   uint64_t places;           ///< with NARROWED: one bit for each place; the highest is for all from the 64th on
@@ -41,9 +42,29 @@ typedef struct native_declaration {
   uint32_t casting;
   /// A type whose objects all are arrays of `input`, once one was met; the core keeps it alive.
   _Atomic(const void *) home_type;
+  atomic_int scopes;  ///< native_scopes
 } native_declaration;
 
+/// Whether calls may run on a stream of their own.
+enum native_scopes {
+  NATIVE_SCOPES_UNKNOWN,  ///< nobody has looked yet
+  NATIVE_SCOPES_NEVER,    ///< `input` has no CUDA device, or cannot be given a stream, or must not be
+  NATIVE_SCOPES_PERHAPS   ///< it depends on where the arrays are
+};
+
+/* ------------------------------------------------------------------ declaration_scope.c */
+
+/// Enters the stream that a call runs on. `search`: what was found in the arguments; NULL: nobody has looked. `*scope`:
+/// NULL where there is none. Returns 0, or -1 with an exception.
+int native_scope_begin(native_declaration *d, PyObject *positional, PyObject *named, const native_search *search,
+                       ab_stream_scope **scope);
+/// Leaves it. Takes `result`, NULL if an exception is pending, and gives what the call gives.
+PyObject *native_scope_end(const native_declaration *d, ab_stream_scope *scope, PyObject *result);
+
 /* ------------------------------------------------------------------ declaration_call.c */
+
+/// Whether the options send host arrays to an accelerator. Returns 0, or -1 with an exception.
+int native_prefers_accelerator(int *prefers);
 
 /// call(args, kwargs): the whole call of a plain function.
 PyObject *native_declaration_call(PyObject *self, PyObject *const *args, Py_ssize_t count);

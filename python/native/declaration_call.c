@@ -113,7 +113,7 @@ static PyObject *moved_named(const native_declaration *d, PyObject *named, nativ
   return moved;
 }
 
-static int prefers_accelerator(int *prefers) {
+int native_prefers_accelerator(int *prefers) {
   *prefers = 0;
   if (!native_policies_changed) return 0;
   PyObject *answer = PyObject_CallNoArgs(native_hook.prefers);
@@ -130,7 +130,7 @@ static int move_begin(const native_declaration *d, native_move *move) {
                         .casting = d->casting,
                         .all = (d->flags & NATIVE_DECLARE_MOVES_ALL) != 0,
                         .once = (d->flags & NATIVE_DECLARE_RECOVERS) != 0};
-  return prefers_accelerator(&move->prefers);
+  return native_prefers_accelerator(&move->prefers);
 }
 
 /* Both new references, or none. */
@@ -366,22 +366,16 @@ static int check_call(const native_declaration *d, PyObject *const *args, Py_ssi
   return -1;
 }
 
-PyObject *native_declaration_call(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-  native_declaration *d = (native_declaration *)self;
-  if (check_call(d, args, count) != 0) return NULL;
+static PyObject *call_rare(const native_declaration *d, PyObject *const *args) {
+  PyObject *rare = PyObject_CallFunctionObjArgs(d->rare, args[0], args[1], NULL);
+  if (rare == NULL) leave_with_exception();
+  return rare;
+}
+
+static PyObject *call_found(const native_declaration *d, PyObject *const *args, native_search *search) {
   PyObject *positional = args[0];
   PyObject *named = args[1];
-  if (is_rare(d, named)) {
-    PyObject *rare = PyObject_CallFunctionObjArgs(d->rare, positional, named, NULL);
-    if (rare == NULL) leave_with_exception();
-    return rare;
-  }
-  native_search search;
-  if (search_in(d, positional, named, &search) != 0) {
-    leave_with_exception();
-    return NULL;
-  }
-  const int taken = take_in(d, &positional, &named, &search) == 0;
+  const int taken = take_in(d, &positional, &named, search) == 0;
   PyObject *result = taken ? PyObject_Call(d->function, positional, PyDict_Size(named) != 0 ? named : NULL) : NULL;
   if (result == NULL && PyErr_ExceptionMatches(PyExc_Exception))
     result = recovered(d, args[0], args[1], taken ? positional : NULL, named);
@@ -389,10 +383,35 @@ PyObject *native_declaration_call(PyObject *self, PyObject *const *args, Py_ssiz
     Py_DECREF(positional);
     Py_DECREF(named);
   }
-  if (result != NULL) {
-    result = settled(d, result, &search);
-    if (result == NULL) leave_with_exception();
+  if (result == NULL) return NULL;
+  result = settled(d, result, search);
+  if (result == NULL) leave_with_exception();
+  return result;
+}
+
+/* `search`: NULL for a rare call. Not inlined: where there is no accelerator nobody comes here. */
+__attribute__((noinline)) static PyObject *call_in_scope(native_declaration *d, PyObject *const *args,
+                                                         native_search *search) {
+  ab_stream_scope *scope = NULL;
+  if (native_scope_begin(d, args[0], args[1], search, &scope) != 0) {
+    leave_with_exception();
+    return NULL;
   }
+  PyObject *result = search != NULL ? call_found(d, args, search) : call_rare(d, args);
+  return scope != NULL ? native_scope_end(d, scope, result) : result;
+}
+
+PyObject *native_declaration_call(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+  native_declaration *d = (native_declaration *)self;
+  if (check_call(d, args, count) != 0) return NULL;
+  const int never = atomic_load_explicit(&d->scopes, memory_order_relaxed) == NATIVE_SCOPES_NEVER;
+  if (is_rare(d, args[1])) return never ? call_rare(d, args) : call_in_scope(d, args, NULL);
+  native_search search;
+  if (search_in(d, args[0], args[1], &search) != 0) {
+    leave_with_exception();
+    return NULL;
+  }
+  PyObject *result = never ? call_found(d, args, &search) : call_in_scope(d, args, &search);
   native_search_end(&search);
   return result;
 }

@@ -117,6 +117,19 @@ NATIVE_CALL(native_pending) {
   return Py_BuildValue("(KK)", (unsigned long long)releases, (unsigned long long)bytes);
 }
 
+NATIVE_CALL(native_release_pools) {
+  (void)module;
+  static const native_signature signature = {"release_pools", {NULL}, 0, 0};
+  PyObject *values[NATIVE_MAX_ARGUMENTS];
+  if (native_arguments(&signature, args, count, names, values) != 0) return NULL;
+  uint64_t bytes = 0;
+  ab_error error;
+  ab_error_init(&error);
+  const ab_status status = ab_release_pools(native_bridge(), &bytes, &error);
+  if (status != AB_OK) return native_raise(status, &error, "", "", "release_pools");
+  return PyLong_FromUnsignedLongLong(bytes);
+}
+
 NATIVE_CALL(native_prepare) {
   (void)module;
   static const native_signature signature = {"prepare", {NULL}, 0, 0};

@@ -161,6 +161,11 @@ PyDoc_STRVAR(pending_text,
              "pending()\n--\n\n"
              "Number of releases that wait for their turn, and the bytes they hold back.");
 
+PyDoc_STRVAR(release_pools_text,
+             "release_pools()\n--\n\n"
+             "Give back the pinned host memory that transfers to and from devices have kept for the next ones.\n\n"
+             "Returns\n-------\nint\n    Bytes. The option `pinned_memory` says how much there may be.");
+
 PyDoc_STRVAR(prepare_text,
              "prepare()\n--\n\n"
              "Prepare device drivers so that libraries imported later cannot disturb them.\n\n"
@@ -190,7 +195,11 @@ static PyMethodDef methods[] = {
     BUILT_IN("survey", native_survey, NULL),
     BUILT_IN("prepare", native_prepare, prepare_text),
     BUILT_IN("pending", native_pending, pending_text),
+    BUILT_IN("release_pools", native_release_pools, release_pools_text),
     BUILT_IN("record_stream", native_record_stream, record_stream_text),
+    BUILT_IN("enter_scope", native_enter_scope, NULL),
+    BUILT_IN("exit_scope", native_exit_scope, NULL),
+    BUILT_IN("scope_stream", native_scope_stream, NULL),
     BUILT_IN("backends", native_backends, NULL),
     BUILT_IN("devices", native_devices, NULL),
     BUILT_IN("load_trace", native_trace, NULL),

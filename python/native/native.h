@@ -124,6 +124,12 @@ void native_stream_end(ab_stream *stream);
 /// Drops what streams have kept alive beyond their call.
 void native_stream_drain(void);
 
+/* ------------------------------------------------------------------ scope_call.c */
+
+/// The CUDA device of a backend with this number, -1: its default one. Starts the framework. Returns: AB_OK;
+/// AB_NO_DEVICE; what the framework said. `error` is filled in.
+ab_status native_cuda_device(const ab_backend *backend, int32_t id, DLDevice *device, ab_error *error);
+
 /* ------------------------------------------------------------------ settings.c: what the keywords default to */
 
 /// 0 while every setting is at its default: the options of a call without keywords are then native_default_options.
@@ -151,6 +157,10 @@ NATIVE_CALL(native_count_recorders);
 /// Raises what `error` says, with the framework's own exception as the cause, and clears `error`. `source`, `target`:
 /// names of backends or of a type. Returns NULL, always.
 PyObject *native_raise(ab_status status, ab_error *error, const char *source, const char *target, const char *method);
+/// ab_convert_options.progress: 1 once a signal's handler has raised something (KeyboardInterrupt).
+int native_listen(void *context, uint64_t done, uint64_t total);
+/// Makes that pending, if there is something: 1.
+int native_listen_raise(void);
 /// Clears the pending exception of a question that may be answered with "no": 0. One that asks the program to stop
 /// (KeyboardInterrupt out of a signal handler, SystemExit: no Exception) stays pending: -1.
 int native_no(void);
@@ -179,8 +189,8 @@ typedef struct native_hooks {
   PyObject *owns;       ///< (function, object) -> whether the function is a method of the object's class
   PyObject *prefers;    ///< () -> whether host arrays go to an accelerator by themselves
   PyObject *leaves;     ///< (exception): it leaves a decorated function
-  PyObject *scope;      ///< () -> (mask, flags, threads, max_retries) of this context, or None; set before a scope
-                        ///< is counted
+  PyObject *scope;  ///< () -> (mask, flags, threads, max_retries, pinned_memory) of this context, or None; set before a
+                    ///< scope is counted
 } native_hooks;
 extern native_hooks native_hook;
 
@@ -195,11 +205,15 @@ NATIVE_CALL(native_backends);
 NATIVE_CALL(native_devices);
 NATIVE_CALL(native_trace);
 NATIVE_CALL(native_pending);
+NATIVE_CALL(native_release_pools);
 NATIVE_CALL(native_prepare);
 
 /* stream_call.c */
 
 NATIVE_CALL(native_record_stream);
+NATIVE_CALL(native_enter_scope);
+NATIVE_CALL(native_exit_scope);
+NATIVE_CALL(native_scope_stream);
 NATIVE_CALL(native_scale);
 NATIVE_CALL(native_survey);
 NATIVE_CALL(native_declare);

@@ -4,8 +4,7 @@
 #include "cast_argument.h"
 #include "containers.h"
 
-/* The commonest arguments that neither are arrays nor hold any: not worth asking every backend. */
-static int is_plain(PyObject *object) {
+int native_is_plain(PyObject *object) {
   return object == Py_None || PyLong_CheckExact(object) || PyFloat_CheckExact(object) || PyBool_Check(object) ||
          PyUnicode_CheckExact(object) || PyBytes_CheckExact(object) || PyComplex_CheckExact(object);
 }
@@ -110,7 +109,7 @@ __attribute__((noinline)) static int look_into(native_search *search, PyObject *
     native_level *level = native_walk_top(&walk);
     if (!native_walk_next(level)) native_walk_leave(&walk);
     else if (is_known(search, level->item)) result = look_at_one(search, level->item);
-    else if (is_plain(level->item)) continue;
+    else if (native_is_plain(level->item)) continue;
     else if (native_is_container(level->item)) result = enter_once(&walk, &seen, level->item);
     else result = look_at_one(search, level->item);
   }
@@ -121,7 +120,7 @@ __attribute__((noinline)) static int look_into(native_search *search, PyObject *
 
 int native_nested_look(native_search *search, PyObject *object) {
   if (is_known(search, object)) return look_at_one(search, object);
-  if (is_plain(object)) return 0;
+  if (native_is_plain(object)) return 0;
   return native_is_container(object) ? look_into(search, object) : look_at_one(search, object);
 }
 
@@ -303,7 +302,7 @@ static PyObject *finished(native_move *move, const native_level *level) {
 }
 
 static PyObject *move_leaf(native_move *move, PyObject *object) {
-  if (is_plain(object)) return Py_NewRef(object);
+  if (native_is_plain(object)) return Py_NewRef(object);
   const ab_backend *owner = native_owner_of(object, NULL);
   if (owner != NULL) return move_one(move, object, owner);
   return PyErr_Occurred() ? NULL : Py_NewRef(object);

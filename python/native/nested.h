@@ -7,6 +7,9 @@
 
 /* ------------------------------------------------------------------ looking */
 
+/// 1 for the commonest arguments that neither are arrays nor hold any: not worth asking every backend.
+int native_is_plain(PyObject *object);
+
 typedef struct native_search {
   const ab_backend *home;  /* where arrays are at home */
   const void *home_type;   /* a type whose objects all are arrays of `home`; NULL: none is known */

@@ -69,7 +69,8 @@ NATIVE_CALL(native_read_device) {
 /* ------------------------------------------------------------------ one step */
 
 /* recover(verdict, flags, device_type, device_id, max_retries, batch, retries, halvings):
- * (action, flags, batch, retries, halvings, bytes returned). What calls it has dropped what it can. */
+ * (action, flags, batch, retries, halvings, bytes returned, why a cache could not be cleared). What calls it has
+ * dropped what it can. */
 NATIVE_CALL(native_recover) {
   (void)module;
   enum { VERDICT, FLAGS, DEVICE_TYPE, DEVICE_ID, MAX_RETRIES, BATCH, RETRIES, HALVINGS, NUMBERS };
@@ -97,8 +98,8 @@ NATIVE_CALL(native_recover) {
   if (status != AB_OK && status != AB_ENDING) return native_raise(status, &error, "", "", "recover");
   ab_error_clear(&error);
   if (PyErr_Occurred() != NULL) return NULL; /* asked to stop while garbage was collected */
-  return Py_BuildValue("(iIIIIK)", (int)action, (unsigned)state.flags, (unsigned)state.batch, (unsigned)state.retries,
-                       (unsigned)state.halvings, (unsigned long long)state.to_driver);
+  return Py_BuildValue("(iIIIIKN)", (int)action, (unsigned)state.flags, (unsigned)state.batch, (unsigned)state.retries,
+                       (unsigned)state.halvings, (unsigned long long)state.to_driver, native_text(state.failure));
 }
 
 /* ------------------------------------------------------------------ who holds what */

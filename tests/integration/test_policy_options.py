@@ -162,6 +162,29 @@ def test_an_option_as_an_attribute_says_how_it_is_read_and_set() -> None:
     assert not hasattr(options, "__array__") and options.get("scaling") is None
 
 
+def test_the_release_rule_is_an_option() -> None:
+    assert options.get("release") == "streams"
+    with options(release="context"):
+        assert options.get("release") == "context"
+        array = np.arange(6, dtype=np.float32)
+        assert arraybridge.convert(array, "torch").tolist() == array.tolist()  # host memory waits for nothing
+    with pytest.raises(ValueError, match='release must be "streams" or "context"'):
+        options.set(release="now")
+
+
+def test_pinned_memory_is_bounded_and_given_back() -> None:
+    assert options.get("pinned_memory") == 64 << 20
+    array = np.arange(6, dtype=np.float32)
+    for most in (0, 1, 1 << 30, 64 << 20):
+        with options(pinned_memory=most):
+            assert options.get("pinned_memory") == most
+            assert arraybridge.convert(array, "torch").tolist() == array.tolist()  # host memory needs none
+    for wrong in (-1, True, "64M", 1 << 60):
+        with pytest.raises(ValueError, match="pinned_memory must be a number of bytes"):
+            options.set(pinned_memory=wrong)
+    assert arraybridge.release_pools() == 0
+
+
 def test_options_pickle_by_name() -> None:
     assert pickle.loads(pickle.dumps(options)) is options
 

@@ -300,7 +300,7 @@ FIELD(ab_record, step_count, 72, 4);
 FIELD(ab_record, step_size, 76, 4);
 FIELD(ab_record, steps, 80, 2688);
 
-SIZE(ab_convert_options, 80);
+SIZE(ab_convert_options, 104);
 FIELD(ab_convert_options, struct_size, 0, 4);
 FIELD(ab_convert_options, flags, 4, 4);
 FIELD(ab_convert_options, device, 8, 8);
@@ -316,6 +316,9 @@ FIELD(ab_convert_options, nan, 56, 8);
 FIELD(ab_convert_options, scaled, 64, 8);
 FIELD(ab_convert_options, max_retries, 72, 4);
 FIELD(ab_convert_options, reserved, 76, 4);
+FIELD(ab_convert_options, pinned_limit, 80, 8);
+FIELD(ab_convert_options, progress, 88, 8);
+FIELD(ab_convert_options, progress_context, 96, 8);
 
 SIZE(ab_scale_report, 24);
 FIELD(ab_scale_report, struct_size, 0, 4);

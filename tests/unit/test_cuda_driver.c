@@ -2,6 +2,7 @@
  * Opening the CUDA driver (a simulated one): when, which devices, what the life of the process does to it. */
 #include <arraybridge/arraybridge.h>
 
+#include "device/cuda_internal.h"
 #include "simulated_cuda.h"
 
 static ab_status finish(int device) {
@@ -150,6 +151,71 @@ START_TEST(many_threads_may_be_the_first) {
 }
 END_TEST
 
+/* ------------------------------------------------------------------ two at once */
+
+/* In the middle of a call another thread comes and does the same: here that is a call within a call. */
+static __typeof__(ab__cu.cuDeviceGetCount) get_count;
+static __typeof__(ab__cu.cuDevicePrimaryCtxRetain) retain;
+static __typeof__(ab__cu.cuStreamCreate) create;
+
+static void other_copies(void) {
+  int value = 1;
+  ab_memory memory = device_memory(0, 0, sizeof value);
+  const ab_memory host = memory_at(kDLCPU, 0, &value, sizeof value);
+  ck_assert_int_eq(cuda->allocate(on(NULL), &memory), AB_OK);
+  ck_assert_int_eq(cuda->copy(on(NULL), &memory, &host), AB_OK);
+  ck_assert_int_eq(cuda->deallocate(on(NULL), &memory), AB_OK);
+}
+
+static CUresult met_get_count(int *count) {
+  ab__cu.cuDeviceGetCount = get_count;
+  ck_assert_int_eq(finish(0), AB_OK);
+  return get_count(count);
+}
+
+static CUresult met_retain(CUcontext *context, CUdevice device) {
+  ab__cu.cuDevicePrimaryCtxRetain = retain;
+  ck_assert_int_eq(finish(0), AB_OK);
+  return retain(context, device);
+}
+
+static CUresult met_create(CUstream *stream, unsigned flags) {
+  ab__cu.cuStreamCreate = create;
+  other_copies();
+  return create(stream, flags);
+}
+
+START_TEST(who_comes_second_gives_up_what_is_there_already) {
+  use(0);
+  sim_fail_call("cuInit", 1, CUDA_ERROR_UNKNOWN);
+  ck_assert_int_eq(finish(0), AB_DRIVER);  // the functions are known, the devices are not
+  get_count = ab__cu.cuDeviceGetCount;
+  retain = ab__cu.cuDevicePrimaryCtxRetain;
+  create = ab__cu.cuStreamCreate;
+  ab__cu.cuDeviceGetCount = met_get_count;
+  const int64_t before = ab__allocation_count();
+  ck_assert_int_eq(finish(7), AB_NO_DEVICE);
+  ck_assert_int_eq(ab__allocation_count(), before + 1);
+  ck_assert_int_eq(finish(0), AB_OK);
+  ck_assert_int_eq(sim_retained(0), 2);
+  ab__cu.cuStreamCreate = met_create;
+  other_copies();
+  ck_assert_uint_eq(sim_calls("cuStreamCreate"), 2);
+  ck_assert_uint_eq(sim_calls("cuStreamDestroy"), 1);
+}
+END_TEST
+
+START_TEST(a_second_reference_to_a_context_goes_back) {
+  use(0);
+  ck_assert_int_eq(finish(7), AB_NO_DEVICE);  // opened
+  retain = ab__cu.cuDevicePrimaryCtxRetain;
+  ab__cu.cuDevicePrimaryCtxRetain = met_retain;
+  ck_assert_int_eq(finish(0), AB_OK);
+  ck_assert_uint_eq(sim_calls("cuDevicePrimaryCtxRelease"), 1);
+  ck_assert_int_eq(sim_retained(0), 2);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ fork */
 
 static void *event_of_parent;
@@ -277,6 +343,8 @@ Suite *unit_suite(void) {
   tcase_add_test(tests, a_driver_without_devices_is_said_once_and_for_all);
   tcase_add_test(tests, an_error_while_opening_is_told_and_the_next_call_tries_again);
   tcase_add_test(tests, many_threads_may_be_the_first);
+  tcase_add_test(tests, who_comes_second_gives_up_what_is_there_already);
+  tcase_add_test(tests, a_second_reference_to_a_context_goes_back);
   tcase_add_test(tests, a_child_gets_a_clear_error_and_calls_no_driver);
   tcase_add_test(tests, a_child_of_a_parent_that_never_used_cuda_may);
   tcase_add_test(tests, a_child_of_a_parent_whose_framework_used_cuda_is_told_why);

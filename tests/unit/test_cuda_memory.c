@@ -50,6 +50,39 @@ START_TEST(memory_of_the_pool_may_go_without_a_stream) {
 }
 END_TEST
 
+static void touch(void *unused) { (void)unused; }
+
+static void enqueue(const ab_memory *memory) {
+  const CUdeviceptr address = (CUdeviceptr)(uintptr_t)memory->handle;
+  CUcontext popped;
+  OK(cuCtxPushCurrent(context));
+  OK(sim_launch(side, touch, NULL, &address, 1));
+  OK(cuCtxPopCurrent(&popped));
+}
+
+/* Freeing what a kernel is about to touch is a fault of the simulated driver's, see teardown(). */
+START_TEST(memory_goes_after_the_work_on_its_stream) {
+  const ab_stream stream = stream_of(side, 0);
+  ab_memory plain = device_memory(0, 0, BYTES), pooled = plain, pinned = memory_at(kDLCUDAHost, 0, NULL, BYTES),
+            registered = pinned;
+  void *const pages = aligned_alloc(4096, BYTES);
+  const ab_memory pageable = memory_at(kDLCPU, 0, pages, BYTES);
+  expect(cuda->allocate(on(NULL), &plain), AB_OK);
+  enqueue(&plain);
+  expect(cuda->deallocate(on(&stream), &plain), AB_OK);
+  expect(cuda->allocate(on(&stream), &pooled), AB_OK);
+  enqueue(&pooled);
+  expect(cuda->deallocate(on(&stream), &pooled), AB_OK);
+  expect(cuda->allocate(on(NULL), &pinned), AB_OK);
+  enqueue(&pinned);
+  expect(cuda->deallocate(on(&stream), &pinned), AB_OK);
+  expect(cuda->wrap(on(NULL), &pageable, &registered), AB_OK);
+  enqueue(&registered);
+  expect(cuda->unwrap(on(&stream), &registered), AB_OK);
+  free(pages);
+}
+END_TEST
+
 START_TEST(nothing_is_allocated_for_nothing) {
   ab_memory none = device_memory(0, 5, 0);
   expect(cuda->allocate(on(NULL), &none), AB_OK);
@@ -329,6 +362,7 @@ Suite *unit_suite(void) {
   TCase *const tests = unit_case(suite, "cuda_memory", setup_memory, teardown);
   tcase_add_test(tests, memory_comes_and_goes);
   tcase_add_test(tests, memory_of_the_pool_may_go_without_a_stream);
+  tcase_add_test(tests, memory_goes_after_the_work_on_its_stream);
   tcase_add_test(tests, nothing_is_allocated_for_nothing);
   tcase_add_test(tests, a_full_device_is_out_of_memory);
   tcase_add_test(tests, pinned_memory_has_a_limit);

@@ -262,6 +262,16 @@ START_TEST(a_backend_that_cannot_clear_does_not_stop_the_others) {
   ab_recovery state = state_of(0, 1, 0);
   ck_assert_int_eq(step(&state, AB_OOM), AB_RECOVERY_RETRY);
   ck_assert_ptr_nonnull(strstr(device.log, "pool_right:pinned"));
+  ck_assert_str_eq(state.failure, "");
+}
+END_TEST
+
+START_TEST(a_backend_that_fails_to_clear_is_named_and_does_not_stop_the_others) {
+  device.cancels = AB_FRAMEWORK;
+  ab_recovery state = state_of(0, 1, 0);
+  ck_assert_int_eq(step(&state, AB_OOM), AB_RECOVERY_RETRY);
+  ck_assert_ptr_nonnull(strstr(device.log, "pool_right:pinned"));
+  ck_assert_str_eq(state.failure, "pool_left: not now");
 }
 END_TEST
 
@@ -377,6 +387,7 @@ Suite *unit_suite(void) {
   tcase_add_test(tests, only_the_device_is_cleared_where_memory_ran_out);
   tcase_add_test(tests, garbage_goes_first_and_pinned_memory_last);
   tcase_add_test(tests, a_backend_that_cannot_clear_does_not_stop_the_others);
+  tcase_add_test(tests, a_backend_that_fails_to_clear_is_named_and_does_not_stop_the_others);
   tcase_add_test(tests, a_wish_to_stop_is_passed_on_and_nothing_is_counted);
   tcase_add_test(tests, recovery_itself_needs_no_memory);
   tcase_add_test(tests, after_the_end_nothing_is_cleared);

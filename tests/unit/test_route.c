@@ -4,6 +4,7 @@
 #include "record.h"
 #include "route.h"
 #include "toy.h"
+#include "transfer.h"
 
 static ab_bridge *bridge;
 static toy left, right;
@@ -68,11 +69,13 @@ enum {
   PIVOT_WRAP = 1 << 4,
   MAP_PIVOT = 1 << 5,
   MAP_PIVOT_WRAP = 1 << 6,
-  PUSH = 1 << 7,
-  MAP_PUSH = 1 << 8,
-  TO_HOST = 1 << 9,
-  TO_HOST_WRAP = 1 << 10,
-  TO_HOST_PUSH = 1 << 11
+  FILL = 1 << 7,
+  PUSH = 1 << 8,
+  MAP_PUSH = 1 << 9,
+  TO_HOST = 1 << 10,
+  TO_HOST_WRAP = 1 << 11,
+  TO_HOST_FILL = 1 << 12,
+  TO_HOST_PUSH = 1 << 13
 };
 
 START_TEST(ways_make_sense_by_the_devices_of_both_ends) {
@@ -86,6 +89,29 @@ START_TEST(ways_make_sense_by_the_devices_of_both_ends) {
   ck_assert_uint_eq(sensible(ocl, host), MAP | MAP_PIVOT | MAP_PUSH | TO_HOST | TO_HOST_PUSH);
   ck_assert_uint_eq(sensible(ocl, ocl), EXCHANGE | MAP_PIVOT_WRAP | MAP_PUSH | TO_HOST_WRAP | TO_HOST_PUSH);
   ck_assert_uint_eq(sensible(cuda, ocl), TO_HOST_WRAP | TO_HOST_PUSH);
+}
+END_TEST
+
+static ab_status toy_empty(const ab_call *call, const DLTensor *like, DLDevice device, void **array,
+                           DLManagedTensorVersioned **writable) {
+  (void)like, (void)device, (void)array, (void)writable;
+  return ab_fail(call, AB_UNSUPPORTED, "never called");
+}
+
+START_TEST(large_arrays_for_a_device_are_filled_by_the_core) {
+  right.backend.slots.empty = toy_empty;
+  at.bytes = AB__STAGE_FROM;
+  ck_assert_uint_eq(sensible(host, cuda), FILL | PUSH | TO_HOST_FILL | TO_HOST_PUSH);
+  ck_assert_uint_eq(sensible(host, ocl), WRAP | PIVOT_WRAP | PUSH | TO_HOST_WRAP | TO_HOST_PUSH);
+  ck_assert_uint_eq(sensible(host, host), EXCHANGE | PIVOT | PUSH | TO_HOST | TO_HOST_PUSH);
+  right.backend.slots.from_host = NULL;
+  ck_assert_uint_eq(open_ways(host, cuda), FILL | TO_HOST_FILL);
+  take.stated.alignment = 4096; /* of memory that is shared: this is not */
+  ck_assert_uint_eq(open_ways(host, cuda), FILL | TO_HOST_FILL);
+  at.copy = AB_COPY_NEVER;
+  ck_assert_uint_eq(open_ways(host, cuda), 0);
+  at.bytes--;
+  ck_assert_uint_eq(sensible(host, cuda), PUSH | TO_HOST_PUSH);
 }
 END_TEST
 
@@ -305,6 +331,8 @@ START_TEST(abilities_refuse_by_dtype_shape_and_size) {
   expect_ability("0-d");
   take.supported = 0;
   expect_ability("nothing there");
+  snprintf(take.why_not, sizeof take.why_not, "its memory is elsewhere");
+  expect_ability("right takes nothing there: its memory is elsewhere");
 }
 END_TEST
 
@@ -324,6 +352,20 @@ static const char *nearest(const char *from, const char *const *have, ab_casting
   return found.bits != 0 ? ab_dtype_name(found) : "";
 }
 #define NEAREST(from, casting, ...) nearest((from), (const char *const[]){__VA_ARGS__, NULL}, (casting))
+
+START_TEST(an_unsigned_integer_becomes_a_signed_one_before_it_wraps) {
+  const ab_casting same_kind = AB_CASTING_SAME_KIND, safe = AB_CASTING_SAFE, unsafe = AB_CASTING_UNSAFE;
+  for (ab_casting casting = safe; casting <= unsafe; casting++) {
+    ck_assert_str_eq(NEAREST("uint32", casting, "float32", "uint8", "uint16", "int64"), "int64");
+    ck_assert_str_eq(NEAREST("uint16", casting, "int64", "int32", "uint8"), "int32");
+    ck_assert_str_eq(NEAREST("uint8", casting, "int16", "uint32"), "uint32"); /* both hold all: its own code */
+  }
+  ck_assert_str_eq(NEAREST("uint32", same_kind, "uint16", "int32"), "int32"); /* none holds all: the larger */
+  ck_assert_str_eq(NEAREST("uint32", same_kind, "int16", "uint16"), "uint16");
+  ck_assert_str_eq(NEAREST("uint64", same_kind, "uint32", "int64", "float64"), "int64");
+  ck_assert_str_eq(NEAREST("int64", unsafe, "uint64", "int32"), "int32");
+}
+END_TEST
 
 START_TEST(the_nearest_dtype_is_of_the_same_kind_and_loses_least) {
   const ab_casting same_kind = AB_CASTING_SAME_KIND, safe = AB_CASTING_SAFE;
@@ -386,6 +428,7 @@ Suite *unit_suite(void) {
   Suite *const suite = suite_create("route");
   TCase *const tests = unit_case(suite, "route", setup, teardown);
   tcase_add_test(tests, ways_make_sense_by_the_devices_of_both_ends);
+  tcase_add_test(tests, large_arrays_for_a_device_are_filled_by_the_core);
   tcase_add_test(tests, cheaper_ways_come_first);
   tcase_add_test(tests, fitting_memory_may_go_every_sensible_way);
   tcase_add_test(tests, missing_slots_close_their_ways);
@@ -401,6 +444,7 @@ Suite *unit_suite(void) {
   tcase_add_test(tests, addresses_are_refused_by_alignment);
   tcase_add_test(tests, dtype_and_byte_order_are_refused);
   tcase_add_test(tests, abilities_refuse_by_dtype_shape_and_size);
+  tcase_add_test(tests, an_unsigned_integer_becomes_a_signed_one_before_it_wraps);
   tcase_add_test(tests, the_nearest_dtype_is_of_the_same_kind_and_loses_least);
   tcase_add_test(tests, a_record_says_each_refusal_once_and_keeps_room);
   tcase_add_test(tests, the_same_reason_against_another_way_is_said_again);

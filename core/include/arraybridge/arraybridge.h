@@ -276,8 +276,8 @@ typedef enum ab_step_kind {
   AB_STEP_WRAP = 2,      ///< host memory becomes a device buffer, shared
   AB_STEP_MAP = 3,       ///< a device buffer is mapped to the host, shared
   AB_STEP_PIVOT = 4,     ///< the core's own copy in host memory
-  AB_STEP_TO_HOST = 5,   ///< the source framework brings it to the host
-  AB_STEP_FROM_HOST = 6  ///< the target framework copies it from the host
+  AB_STEP_TO_HOST = 5,   ///< the source framework, or the core for it, brings it to the host
+  AB_STEP_FROM_HOST = 6  ///< the target framework, or the core for it, copies it from the host
 } ab_step_kind;
 
 /// "exchange", "wrap", "map", "pivot", "to_host", "from_host", "same". Static storage.
@@ -319,12 +319,21 @@ typedef struct ab_convert_options {
   DLDataType dtype;         ///< bits 0: keep the source's
   const ab_stream *stream;  ///< the consumer's; NULL: the target framework's current one
   ab_record *record;        ///< filled in if not NULL, on failure as well; its struct_size must be set
-  uint32_t threads;         ///< for copies on the host; 0: as many as there are cores, 4 at most
+  uint32_t threads;         ///< for copies on the host; 0: as many as there are cores, 4 at most, and 16 at most where
+                            ///< they fill or empty what a device transfers
   uint32_t scaling;         ///< ab_scaling; anything but NONE needs `dtype`, and `casting` is not asked
   double nan;               ///< with AB_CONVERT_NAN_GIVEN: what stands in the result in place of NaN
   ab_scale_report *scaled;  ///< filled in if not NULL, on success; its struct_size must be set
   uint32_t max_retries;     ///< after out-of-memory, see ab_recover(); 0: the default, 2
   uint32_t reserved;
+  /// Pinned host memory that transfers may keep for each device, bytes; 0: the default, 64 MiB; less than 2 MiB: none,
+  /// and the driver copies by itself. Given back by ab_release_pools().
+  uint64_t pinned_limit;
+  /// For transfers between host and device that take long: called on the calling thread, without the runtime's lock
+  /// unless a plugin calls it, with what is done and what there is, bytes. Returns 0 to go on; anything else cancels
+  /// (AB_CANCELLED). NULL: nobody listens.
+  int (*progress)(void *context, uint64_t done, uint64_t total);
+  void *progress_context;
 } ab_convert_options;
 
 /// Hands `source` to the backend `target`, sharing memory where that is possible.
@@ -348,6 +357,9 @@ AB_API ab_status ab_plan(ab_bridge *bridge, const ab_array *source, const ab_bac
 /// The work of one framework on one stream for a while, as that of a decorated function.
 typedef struct ab_stream_scope ab_stream_scope;
 
+/// 1 if streams can be given to a framework: if its plugin has what ab_stream_scope_enter() needs.
+AB_API int ab_backend_takes_streams(const ab_backend *backend);
+
 /// Makes a stream the one that `backend` works on, on the calling thread and `device`: `stream`, or if that is NULL one
 /// of ours, which the thread keeps while it has a scope of this device, and gets again if it can. It first waits for
 /// the callers' current streams: of `backend`, and of each framework that owns one of the `count` arguments on the
@@ -355,7 +367,8 @@ typedef struct ab_stream_scope ab_stream_scope;
 /// without a `stream`, on devices other than CUDA's, for frameworks that order their work themselves (they are left to
 /// it), and while the framework's current stream is being captured.
 ///
-/// Ownership: borrows `arguments`; retains `stream`, of kind BORROWED it must last as long as the scope; gives `*scope`.
+/// Ownership: borrows `arguments`; retains `stream`, of kind BORROWED it must last as long as the scope; gives
+/// `*scope`.
 /// Threads: any-thread; scopes of a thread end last in first out.    Stream: ordered-after the callers' streams.
 /// Returns: AB_OK; AB_STREAM one of the streams is being captured, or `stream` is of another device; AB_UNSUPPORTED the
 /// framework cannot be given `stream`; AB_NO_DEVICE; AB_UNAVAILABLE; AB_OOM; what the driver or a slot said. On failure
@@ -447,6 +460,8 @@ typedef enum ab_recovery_action {
   AB_RECOVERY_HOST = 3    ///< once more, on the host
 } ab_recovery_action;
 
+enum { AB_CLEAR_FAILURE = 192 };
+
 /// What may be done about one piece of work, and how far that has come. The caller sets the first five and leaves the
 /// rest zero; then it is ab_recover()'s.
 typedef struct ab_recovery {
@@ -459,6 +474,7 @@ typedef struct ab_recovery {
   uint32_t halvings;     ///< how often HALVE was the answer
   uint64_t to_driver;    ///< what all clean-ups gave back to drivers and the system, as far as it is known, bytes
   uint64_t to_pool;      ///< what they gave back to pools of frameworks, bytes
+  char failure[AB_CLEAR_FAILURE];  ///< what a clear_cache() that failed said last; may be empty
 } ab_recovery;
 
 /// Decides what comes next after a piece of work has failed, and makes room for it: runs the deferred releases,
@@ -515,6 +531,14 @@ AB_API ab_status ab_holdings(const ab_bridge *bridge, DLDevice device, ab_holdin
 /// Since: 1.0
 AB_API ab_status ab_caches_clear(const ab_bridge *bridge, DLDevice device, ab_holding_visitor visit, void *context,
                                  ab_error *error);
+
+/// Gives back the pinned host memory that transfers between host and devices have kept for the next ones, of the whole
+/// process; waits for those that are on their way. ab_recover() does that as well. `*bytes`, if not NULL: how much.
+///
+/// Threads: any-thread; lets go of the runtime's lock if the thread has it.
+/// Returns: AB_OK; AB_INVALID_ARGUMENT; AB_ENDING.
+/// Since: 1.0
+AB_API ab_status ab_release_pools(ab_bridge *bridge, uint64_t *bytes, ab_error *error);
 
 /* ------------------------------------------------------------------ stacks */
 

@@ -59,7 +59,7 @@ static ab_status refusal(ab_error *error) {
 static ab_status refuse(ab_error *error, const char *why, const char *detail) {
   pthread_mutex_lock(&driver_lock);
   if (!atomic_load(&refused)) {
-    snprintf(reason, sizeof reason, "%s%s", why, detail);
+    snprintf(reason, sizeof reason, "%.*s%.*s", (int)sizeof reason / 2, why, (int)sizeof reason / 2 - 1, detail);
     atomic_store_explicit(&refused, 1, memory_order_release);
   }
   pthread_mutex_unlock(&driver_lock);

@@ -204,7 +204,8 @@ typedef struct ab_plugin_vtable {
   /// framework cannot represent this tensor: it is then untouched, still the caller's.
   /// `*consumed` (never NULL, 0 on entry) is set to 1 when the framework has taken the tensor although the slot fails;
   /// the core reads it for every status but AB_OK. The deleter may run before the slot returns.
-  /// The read-only flag is set only if capabilities() said AB_CARRIES_READ_ONLY: the array must then not be writable.
+  /// The read-only flag is set only if capabilities() said AB_CARRIES_READ_ONLY, then for AB_READ_ONLY and AB_IMMUTABLE
+  /// sources: the array must not be writable.
   /// Optional: without it only from_host() is used.
   ab_status (*from_dlpack)(const ab_call *call, DLManagedTensorVersioned *tensor, DLDevice device, int32_t *consumed,
                            void **array);
@@ -222,7 +223,9 @@ typedef struct ab_plugin_vtable {
   ab_status (*is_oom)(void *self, const ab_failure *failure);
   /// Returns what the framework caches on `device` (device_type 0: everywhere). `*to_driver`: bytes that went back to
   /// the driver or the system; `*to_pool`: bytes that only the framework's own pool can use again. Both may be
-  /// UINT64_MAX, "cannot be known". `flags`: AB_CLEAR_*. Optional.
+  /// UINT64_MAX, "cannot be known". `flags`: AB_CLEAR_*. Called twice each time: with AB_CLEAR_PLANS, and after every
+  /// backend's turn with AB_CLEAR_PINNED alone; the bytes of both are added up. A failure is shown to the user and ends
+  /// nothing (AB_CANCELLED does). Optional.
   ab_status (*clear_cache)(const ab_call *call, DLDevice device, uint32_t flags, uint64_t *to_driver,
                            uint64_t *to_pool);
   /// Gives a new stream of the framework on `device`, with one reference that stream->release gives back. Optional.
@@ -289,9 +292,11 @@ typedef struct ab_plugin_vtable {
   const ab_device_ops *(*device_ops)(const ab_call *call, int32_t device_type);
   /// Gives an array of the same framework and device with another dtype, rounded to nearest even, out-of-range as the
   /// framework does it; the policies of the caller have been applied before. Ordered as the framework's own work.
+  /// Reserved: the core of 0.9 never calls it, and changes dtypes on the host.
   ab_status (*cast)(const ab_call *call, void *array, DLDataType dtype, void **result);
   /// Gives an uninitialised array (dtype, ndim and shape as `like`) and a tensor through which the core writes it
-  /// before anyone else uses it. AB_UNSUPPORTED where arrays cannot be written.
+  /// before anyone else uses it. AB_UNSUPPORTED where arrays cannot be written. Called for large transfers from the
+  /// host to a device that the core can copy to by itself, never for host memory and OpenCL.
   ab_status (*empty)(const ab_call *call, const DLTensor *like, DLDevice device, void **array,
                      DLManagedTensorVersioned **writable);
   /// What the framework holds on `device`.

@@ -350,7 +350,8 @@ enum {
   AB_ACCEPTS_BYTE_OFFSET = 1u << 0,  ///< DLTensor.byte_offset other than 0
   AB_ACCEPTS_EMPTY = 1u << 1,        ///< arrays without elements
   AB_ACCEPTS_ZERO_DIM = 1u << 2,     ///< 0-d arrays
-  AB_CARRIES_READ_ONLY = 1u << 3,    ///< keeps the read-only flag: the array it makes cannot be written
+  AB_CARRIES_READ_ONLY = 1u << 3,    ///< keeps the read-only flag, which AB_READ_ONLY and AB_IMMUTABLE memory then
+                                     ///< arrives with: the array it makes cannot be written
   AB_READS_HOST_LATER = 1u << 4,     ///< may read imported host memory after from_dlpack() has returned
   AB_MAKES_IMMUTABLE = 1u << 5       ///< its arrays are immutable by convention
 };
