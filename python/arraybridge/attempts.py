@@ -54,6 +54,7 @@ class Attempts:
         """What decides after a failure; None where the author wants none."""
         if self._engine is None and self._declaration.recovers:
             self._engine = self._declaration.recovery()
+            self._engine.was_on_host = False  # what it is shown may be arguments that are not converted yet
         return self._engine
 
     # ------------------------------------------------------------ trying
@@ -104,10 +105,18 @@ class Attempts:
             self._declaration.note(error)
             return False
         engine.watch = self._watch
+        self.note_place(self.taken, self.named)
         action = engine.decide(error, (*self.taken, *self.named.values()))
         if action == "host":
             self._failed = error
         return action != "raise"
+
+    def note_place(self, taken: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """Say after a failure what the function was given: what was on the host gains nothing by going there."""
+        from .recovery import are_on_host
+
+        if self._engine is not None:
+            self._engine.was_on_host = are_on_host((*taken, *named.values()))
 
     # ------------------------------------------------------------ in-place changes
 

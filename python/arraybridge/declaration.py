@@ -430,7 +430,11 @@ class Declaration:
         def one(piece: Any) -> Any:
             others.begin()
             taken, named = self._with_image(others.taken, others.named, others.take(piece, goes))
-            result = self.function(*taken, **named)
+            try:
+                result = self.function(*taken, **named)
+            except Exception:
+                others.note_place(taken, named)
+                raise
             self.check(result)
             return result
 

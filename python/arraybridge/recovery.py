@@ -228,7 +228,7 @@ def _leaves(value: object) -> Iterator[object]:
             waiting.extend(reversed(_items(one)))
 
 
-def _are_on_host(inputs: Iterable[object]) -> bool:
+def are_on_host(inputs: Iterable[object]) -> bool:
     """Whether there are arrays among ``inputs``, all on the host: then nothing changes by moving them there."""
     places: set[str] = set()
     for value in _leaves(tuple(inputs)):
@@ -282,6 +282,9 @@ class Recovery:
         What a framework has raised when its caches were to be cleared; else empty.
     on_host : bool
         ``"host"`` was the answer.
+    was_on_host : bool or None
+        Whether all that has failed worked on lay on the host, so that going there changes nothing; None: see by
+        ``inputs``.
     watch : InputWatch or None
         What knows whether the call has changed its inputs in place: then it must not be repeated.
 
@@ -301,7 +304,7 @@ class Recovery:
 
     __slots__ = (
         "_device", "_flags", "_max_retries", "_moves", "batch", "failure", "halvings", "on_host", "retries", "returned",
-        "watch",
+        "was_on_host", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -328,6 +331,7 @@ class Recovery:
         self.retries = 0
         self.halvings = 0
         self.on_host = False
+        self.was_on_host: bool | None = None
         self.returned = 0
         self.failure = ""
 
@@ -381,7 +385,7 @@ class Recovery:
         if not trouble:
             # What was repeated in vain can be made smaller or taken elsewhere, as what is too large for any repetition.
             verdict = _worst(reasons) if spent is None else _TOO_LARGE
-            hosted = spent == "host" or (self._moves and not self.on_host and _are_on_host(inputs))
+            hosted = spent == "host" or (self._moves and not self.on_host and self._is_on_host(inputs))
             flags = self._flags & ~_HOST_ALLOWED if hosted else self._flags
             if not self._is_last(verdict, flags):
                 _forget(error, above)
@@ -400,6 +404,9 @@ class Recovery:
             _give_up(reasons, "host")
         elif self.retries or self.halvings:
             _give_up(reasons, "retries")
+
+    def _is_on_host(self, inputs: Iterable[object]) -> bool:
+        return are_on_host(inputs) if self.was_on_host is None else self.was_on_host
 
     def _why_not(self, inputs: Iterable[object]) -> str:
         """Why the call must not be repeated; empty if it may."""

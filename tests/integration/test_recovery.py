@@ -244,11 +244,20 @@ def test_a_host_fallback_is_called_once() -> None:
     assert (function.calls, seen) == (2, [7])
 
 
-def test_a_host_fallback_that_fails_is_the_end() -> None:
+def test_a_host_fallback_that_fails_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arraybridge.recovery.are_on_host", lambda inputs: False)
     function = Failing(99)
     with pytest.raises(MemoryError):
         arraybridge.run_with_recovery(lambda x: function(), np.ones(3), max_retries=1, host_fallback=True)
     assert function.calls == 3
+
+
+def test_the_host_is_left_out_where_all_inputs_are_on_it() -> None:
+    for inputs, calls in (((np.ones(3),), 2), (([np.ones(3)], {"x": 1}), 2), ((), 3), ((1, "x"), 3)):
+        function = Failing(99)
+        with pytest.raises(MemoryError):
+            arraybridge.run_with_recovery(lambda *x: function(), *inputs, max_retries=1, host_fallback=True)  # noqa: B023
+        assert function.calls == calls, inputs
 
 
 def test_a_device_that_cannot_be_is_refused_at_once() -> None:
@@ -494,6 +503,7 @@ def test_a_host_that_cannot_be_loses_no_error(monkeypatch: pytest.MonkeyPatch) -
         raise ValueError("no host here")
 
     fail = Failing(9)
+    monkeypatch.setattr("arraybridge.recovery.are_on_host", lambda inputs: False)
     monkeypatch.setattr("arraybridge.recovery._to_host", refuses)
     with pytest.raises(MemoryError) as caught:
         arraybridge.run_with_recovery(lambda x: fail(), np.ones(3), max_retries=1, host_fallback=True)

@@ -573,9 +573,10 @@ def test_what_is_too_large_for_one_allocation_is_halved_at_once(children: Childr
     assert right and sizes == [8, 4, 2, 2, 2, 2]
 
 
-def test_the_engine_itself_counts_retries_halvings_and_ends_with_the_error() -> None:
+def test_the_engine_itself_counts_retries_halvings_and_ends_with_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from arraybridge.recovery import Recovery
 
+    monkeypatch.setattr("arraybridge.recovery.are_on_host", lambda inputs: False)
     sizes: list[int] = []
 
     def work(part: Any) -> Any:
@@ -721,3 +722,40 @@ def test_names_do_not_hide_each_other() -> None:
     for name in ("stack_slices", "unstack_slices", "process_slices", "slice_by_slice"):
         assert callable(getattr(ab, name)) and getattr(ab, name) is getattr(stacks, name)
         assert name in ab.__all__
+
+
+# ---------------------------------------------------------------- masks
+
+
+MASKED = np.ma.MaskedArray([[1.0, 2.0], [3.0, 4.0]], mask=[[0, 1], [0, 0]])
+
+
+@pytest.mark.parametrize(
+    "slices", [[MASKED], [np.zeros((2, 2)), MASKED], (MASKED, np.zeros((2, 2)))], ids=["alone", "last", "first"]
+)
+def test_a_mask_is_not_lost_in_a_stack(slices: Any) -> None:
+    for target in ("numpy", "torch"):
+        with pytest.raises(ab.MemoryConversionError, match=r"slice [01]: a masked array's mask would be lost.*filled"):
+            ab.stack_slices(slices, target)
+
+
+def test_a_mask_is_not_lost_when_slices_are_processed() -> None:
+    stack = np.ma.stack([MASKED, MASKED])
+    calls = []
+
+    def work(one: Any) -> Any:
+        calls.append(type(one))
+        return one + 1
+
+    for run in (
+        lambda: ab.process_slices(stack, work),
+        lambda: ab.process_slices(stack, work, batch=1),
+        lambda: ab.slice_by_slice(work)(stack),
+        lambda: ab.numpy(work)(stack, slice_by_slice=True),
+        lambda: ab.process_slices(stack, lambda one: (work(one), 1)),
+        lambda: ab.process_slices(stack, lambda one: {"image": work(one)}),
+    ):
+        with pytest.raises(ab.MemoryConversionError, match="a masked array's mask would be lost"):
+            run()
+    filled = ab.process_slices(stack, lambda one: one.filled(0))
+    assert type(filled) is np.ndarray and filled[0].tolist() == [[1, 0], [3, 4]]
