@@ -71,6 +71,9 @@ check clang-format bash -c "cd '$ROOT' && git ls-files '*.c' '*.h' | xargs clang
 check ruff "$VENV/bin/ruff" check "$ROOT/python" "$ROOT/tests" "$ROOT/scripts" "$ROOT/examples" "$ROOT/benchmarks"
 check mypy bash -c "cd '$ROOT/python' && '$VENV/bin/mypy' --strict arraybridge"
 
+say "real images for the example: 23 MB"
+check example-images "$PYTHON" "$ROOT/examples/decorated/sample_images.py" "$ROOT/build/images"
+
 say "the real frameworks"
 export ARRAYBRIDGE_BUILD_DIR=$ROOT/build/release PYTHONPATH=$ROOT/python
 frameworks together "not alone" -n "$(workers)"
