@@ -21,6 +21,9 @@
   X(EXIT_OF_ONE_CALLER_ONLY, "one of several callers waits for a scope's stream")           \
   X(NO_WAIT_FOR_READERS, "a scope's stream does not wait for who reads its memory")         \
   X(NO_WAIT_FOR_LEASED, "streams that were leased meanwhile are not waited for on release") \
+  X(LEGACY_FOR_STREAM, "the legacy stream is taken for a framework's own")                  \
+  X(WRONG_DEVICE, "a stream is looked for on the first device")                             \
+  X(QUERY_IN_CAPTURE, "events are asked for in a mode that breaks captures")                \
   X(OOM_WITHOUT_DRAINING, "out-of-memory is retried without draining the releases")         \
   X(PINNED_CHUNK_EARLY, "a pinned chunk is used again early")
 

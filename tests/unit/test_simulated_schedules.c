@@ -28,6 +28,7 @@ typedef struct item {
 
 typedef struct world {
   item items[ITEMS];
+  int captures_broken;
   item dropped; /* the last one: its memory is what comes next if nobody waits */
   uint64_t random;
   uint32_t next_value;
@@ -271,6 +272,17 @@ static void call_again(void) {
   (void)call();
 }
 
+/* Somebody captures a graph on a stream of his own; what is drained meanwhile must not break it. Draws nothing, so that
+ * the schedules stay what they were. */
+static void drain_in_capture(void) {
+  const sim_framework *f = frameworks[(w.random >> 8) % FRAMEWORKS];
+  const CUstream stream = f->aside((int)((w.random >> 16) % DEVICES)); /* no schedule uses it otherwise */
+  say("\n drain while a graph is captured");
+  if (sim_begin_capture(stream, CU_STREAM_CAPTURE_MODE_GLOBAL) != CUDA_SUCCESS) return;
+  ab_bridge_drain(bridge);
+  if (sim_end_capture(stream) != CUDA_SUCCESS) w.captures_broken++;
+}
+
 static void step(void) {
   switch (below(16)) {
     case 0:
@@ -306,6 +318,7 @@ static void step(void) {
       break;
     default:
       for (int i = below(8); i > 0; i--) (void)sim_step();
+      if ((w.random >> 61) == 0) drain_in_capture();
   }
 }
 
@@ -335,6 +348,7 @@ static const char *run_schedule(uint64_t seed) {
   w.random = seed;
   w.log[0] = '\0';
   w.dropped.value = 0;
+  w.captures_broken = 0;
   for (int i = 0; i < FRAMEWORKS; i++) frameworks[i]->begin();
   for (int i = 0; i < ITEMS; i++) w.items[i].framework = -1;
   for (int i = 0; i < STEPS && what_is_wrong() == NULL; i++) {
@@ -343,6 +357,7 @@ static const char *run_schedule(uint64_t seed) {
   }
   empty();
   if (what_is_wrong() != NULL) return what_is_wrong();
+  if (w.captures_broken != 0) return "a capture was broken";
   if (!sim_idle()) return "operations are pending after the end";
   uint64_t count = 0, bytes = 0;
   ab_bridge_pending(bridge, &count, &bytes);

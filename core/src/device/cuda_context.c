@@ -4,6 +4,7 @@
  * its handle is the key of all that is remembered, and the frameworks keep theirs as long.
  */
 #include "device/cuda_internal.h"
+#include "mutant.h"
 
 #ifdef AB__HAS_CUDA
 
@@ -56,6 +57,7 @@ ab_status ab__cu_enter(ab__cu_place *place, ab_error *error) {
 
 ab_status ab__cu_relax(ab__cu_place *place, ab_error *error) {
   CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+  if (ab__mutated(QUERY_IN_CAPTURE)) mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
   const CUresult code = ab__cu.cuThreadExchangeStreamCaptureMode(&mode);
   if (code != CUDA_SUCCESS) return ab__cu_failed_at(place, code, "cuThreadExchangeStreamCaptureMode", error);
   place->relaxed = 1;

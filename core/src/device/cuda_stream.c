@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Streams as the driver knows them, and those of our own. */
 #include "device/cuda_internal.h"
+#include "mutant.h"
 
 #ifdef AB__HAS_CUDA
 
@@ -24,7 +25,7 @@ static ab_status handle_of(const ab_stream *stream, CUstream *handle, ab_error *
       if (stream->thread == (uint64_t)syscall(SYS_gettid)) return AB_OK;
       return ab_error_set(error, AB_STREAM, "a per-thread default stream can be used on its own thread only");
     case AB_STREAM_HANDLE:
-      *handle = stream->handle;
+      *handle = ab__mutated(LEGACY_FOR_STREAM) ? CU_STREAM_LEGACY : (CUstream)stream->handle;
       if ((uintptr_t)stream->handle > (uintptr_t)CU_STREAM_PER_THREAD) return AB_OK;
       return ab_error_set(error, AB_STREAM, "%d is no handle of a CUDA stream: default streams have kinds of their own",
                           (int)(uintptr_t)stream->handle);
@@ -34,8 +35,11 @@ static ab_status handle_of(const ab_stream *stream, CUstream *handle, ab_error *
 }
 
 static ab_status place_of(const ab_stream *stream, ab__cu_place *place, ab_error *error) {
+  static const uint8_t nothing[sizeof stream->device_uuid];
+  const int wrong = ab__mutated(WRONG_DEVICE);
+  const DLDevice where = wrong ? (DLDevice){stream->device.device_type, 0} : stream->device;
   ab__cu_device *device = NULL;
-  ab_status status = ab__cu_device_find(stream->device, stream->device_uuid, &device, error);
+  ab_status status = ab__cu_device_find(where, wrong ? nothing : stream->device_uuid, &device, error);
   if (status != AB_OK) return status;
   CUcontext context = NULL;
   status = ab__cu_primary(device, 0, &context, error);
