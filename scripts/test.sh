@@ -71,8 +71,11 @@ check clang-format bash -c "cd '$ROOT' && git ls-files '*.c' '*.h' | xargs clang
 check ruff "$VENV/bin/ruff" check "$ROOT/python" "$ROOT/tests" "$ROOT/scripts" "$ROOT/examples" "$ROOT/benchmarks"
 check mypy bash -c "cd '$ROOT/python' && '$VENV/bin/mypy' --strict arraybridge"
 
-say "real images for the example: 23 MB"
+say "real images for the example, and the older releases beside this one"
 check example-images "$PYTHON" "$ROOT/examples/decorated/sample_images.py" "$ROOT/build/images"
+[ "$MODE" = quick ] ||
+  check compare env PYTHON="$PYTHON" ARRAYBRIDGE_BUILD_DIR="$ROOT/build/release" sh "$ROOT/scripts/compare.sh" \
+    --write "$RESULTS/compared.md"
 
 say "the real frameworks"
 export ARRAYBRIDGE_BUILD_DIR=$ROOT/build/release PYTHONPATH=$ROOT/python
