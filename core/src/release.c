@@ -5,6 +5,7 @@
 #include "memory.h"
 #include "mutant.h"
 #include "reaper.h"
+#include "stream_event.h"
 
 #ifdef AB__WATCH_ALLOCATIONS
 ab__mutant ab__mutated_by;
@@ -94,19 +95,15 @@ void ab__wait_init(ab__wait *wait, const ab_device_ops *ops, const ab_stream *st
     wait->stream.device = stream->device;
     wait->stream.native_context = stream->native_context;
     memcpy(wait->stream.device_uuid, stream->device_uuid, sizeof stream->device_uuid);
-  } else if (stream->retain != NULL && !(stream->flags & AB_STREAM_IMMORTAL)) {
-    wait->stream.retain(&wait->stream);
+  } else {
+    ab__stream_keep(&wait->stream);
   }
-}
-
-static void forget_stream(ab__wait *wait) {
-  if (wait->stream.release != NULL && !(wait->stream.flags & AB_STREAM_IMMORTAL)) wait->stream.release(&wait->stream);
 }
 
 void ab__release_add_wait(ab__release_node *node, ab__wait *wait) {
   for (const ab__wait *other = node->waits; other != NULL; other = other->next) {
     if (!ab__stream_same(&other->stream, &wait->stream) && !ab__mutated(EVENT_OF_ONE_CONSUMER)) continue;
-    forget_stream(wait);
+    ab__stream_let_go(&wait->stream);
     return;
   }
   wait->next = node->waits;
@@ -141,7 +138,7 @@ static void wait_end(ab__wait *wait) {
     wait->event = NULL;
     ab_error_clear(&error);
   }
-  forget_stream(wait);
+  ab__stream_let_go(&wait->stream);
 }
 
 /* A stream that cannot be recorded because it captures is asked again at the next drain. Any other failure means a

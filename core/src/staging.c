@@ -5,6 +5,7 @@
 #include "memory.h"
 #include "pinned_pool.h"
 #include "release.h"
+#include "stream_event.h"
 #include "transfer.h"
 
 /* ------------------------------------------------------------------ operations and streams */
@@ -23,16 +24,11 @@ static const ab_device_ops *ops_for(const ab__conversion *c, const ab_backend *b
 
 static ab_status ask_framework(const ab__conversion *c, const ab_backend *backend, DLDevice device,
                                ab__staging *staging) {
-  if (backend->vtable->current_stream == NULL) return AB_OK;
-  ab__invocation run;
-  ab__invocation_init(&run, backend, ab__conversion_call_flags(c), NULL, c->error);
-  ab_stream *stream = &staging->framework;
-  *stream = (ab_stream){.struct_size = (uint32_t)sizeof *stream};
-  ab_status status = backend->vtable->current_stream(&run.call, device, stream);
-  status = ab__slot_result(backend, "current_stream", status, c->error);
-  if (status == AB_UNSUPPORTED) ab_error_clear(c->error);
+  const ab_stream *stream = &staging->framework;
+  const uint32_t flags = ab__conversion_call_flags(c);
+  const ab_status status = ab__stream_current(backend, device, flags, &staging->framework, c->error);
   staging->told = status == AB_OK && stream->kind != AB_STREAM_NONE && stream->kind < AB_STREAM_UNKNOWN;
-  return status == AB_UNSUPPORTED ? AB_OK : status;
+  return status;
 }
 
 /* The framework's own stream needs no events; but one that belongs to a thread cannot be used by ours. */
@@ -79,15 +75,7 @@ ab_status ab__staging_begin(const ab__conversion *c, const ab_backend *backend, 
 static ab_status wait_for(const ab__staging *staging, const ab_stream *earlier, const ab_stream *later,
                           ab_error *error) {
   if (later != NULL && ab__stream_same(earlier, later)) return AB_OK;
-  ab_report report = {.struct_size = (uint32_t)sizeof report};
-  const ab_call recording = ab__device_call(staging->ops, earlier, &report, error);
-  const ab_call waiting = ab__device_call(staging->ops, later, &report, error);
-  void *event = NULL;
-  const ab_status status = staging->ops->event_record(&recording, &event);
-  if (status != AB_OK) return status;
-  const ab_status waited = staging->ops->event_wait(&waiting, event);
-  staging->ops->event_release(&recording, event);
-  return waited;
+  return ab__stream_follow(staging->ops, earlier, later, error);
 }
 
 static ab__transfer transfer_of(const ab__conversion *c, const ab__staging *staging, const DLTensor *there,

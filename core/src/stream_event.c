@@ -3,18 +3,22 @@
 
 #include "device/device.h"
 
-const ab_device_ops *ab__stream_ops(DLDevice device) {
-  const ab_device_ops *ops = ab__device_ops(device.device_type);
-  const int has_events = ops != NULL && ops->event_record != NULL && ops->event_wait != NULL &&
-                         ops->event_query != NULL && ops->event_release != NULL;
-  return has_events ? ops : NULL;
+int ab__stream_has_events(const ab_device_ops *ops) {
+  return ops != NULL && ops->event_record != NULL && ops->event_wait != NULL && ops->event_query != NULL &&
+         ops->event_release != NULL;
 }
 
-ab_status ab__stream_current(const ab_backend *backend, DLDevice device, ab_stream *stream, ab_error *error) {
+const ab_device_ops *ab__stream_ops(DLDevice device) {
+  const ab_device_ops *ops = ab__device_ops(device.device_type);
+  return ab__stream_has_events(ops) ? ops : NULL;
+}
+
+ab_status ab__stream_current(const ab_backend *backend, DLDevice device, uint32_t flags, ab_stream *stream,
+                             ab_error *error) {
   *stream = (ab_stream){.struct_size = (uint32_t)sizeof *stream, .device = device};
   if (backend->vtable->current_stream == NULL) return AB_OK;
   ab__invocation run;
-  ab__invocation_init(&run, backend, AB_CALL_NO_TEXT, NULL, error);
+  ab__invocation_init(&run, backend, flags, NULL, error);
   ab_status status = backend->vtable->current_stream(&run.call, device, stream);
   status = ab__slot_result(backend, "current_stream", status, error);
   if (status != AB_UNSUPPORTED) return status;

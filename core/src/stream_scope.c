@@ -52,7 +52,7 @@ static ab_status ask_stream(const ab_stream_scope *scope, const ab_backend *back
   ab_status status = ab__backend_enter(backend, ab__bridge_lock_held(scope->bridge), &token, error);
   if (status != AB_OK) return status;
   status = ab__backend_start(backend, error);
-  if (status == AB_OK) status = ab__stream_current(backend, scope->device, stream, error);
+  if (status == AB_OK) status = ab__stream_current(backend, scope->device, AB_CALL_NO_TEXT, stream, error);
   if (status == AB_OK) ab__stream_keep(stream); /* before the lock goes: who holds it may drop it then */
   ab__backend_leave(backend, token);
   return status;
