@@ -18,27 +18,15 @@ function(arraybridge_cuda_version folder result)
   endif()
 endfunction()
 
-# The include folders of CUDA wheels, found without importing anything: nvidia/cu13, nvidia/cu14, …, nvidia/cuda_runtime.
+# The include folders of CUDA wheels: nvidia/cu13, nvidia/cu14, …, nvidia/cuda_runtime.
 function(arraybridge_cuda_wheel_folders result)
-  set(${result} "" PARENT_SCOPE)
-  set(interpreter ${Python_EXECUTABLE})
-  if(NOT interpreter)
-    find_program(interpreter NAMES python3 python NO_CACHE)
-  endif()
-  if(NOT interpreter)
-    return()
-  endif()
-  execute_process(
-    COMMAND ${interpreter} -c "
-import glob, importlib.util, os
-spec = importlib.util.find_spec('nvidia')
-roots = list(spec.submodule_search_locations) if spec and spec.submodule_search_locations else []
-found = [f for r in roots for n in ('cu1[3-9]', 'cuda_runtime') for f in sorted(glob.glob(os.path.join(r, n, 'include')))]
-print(';'.join(found), end='')"
-    OUTPUT_VARIABLE folders ERROR_QUIET RESULT_VARIABLE failed)
-  if(NOT failed)
-    set(${result} "${folders}" PARENT_SCOPE)
-  endif()
+  arraybridge_python_package_folders(nvidia roots)
+  set(folders)
+  foreach(root IN LISTS roots)
+    file(GLOB found ${root}/cu1[3-9]/include)
+    list(APPEND folders ${found} ${root}/cuda_runtime/include)
+  endforeach()
+  set(${result} "${folders}" PARENT_SCOPE)
 endfunction()
 
 function(arraybridge_find_cuda)
